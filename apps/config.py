@@ -1,0 +1,238 @@
+"""wspt.toml and the command line's overrides, as typed structs with everything filled in."""
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from apps.loader import StrategyFile
+from apps.problems import UserProblem, nearest
+from engine.execution import ORDER_LATENCY_NS, ExecutionConfig, assets
+from engine.money import ZERO, money
+
+CAPITAL = "100"
+"""What every strategy starts with, in its run's currency."""
+CURRENCIES = ("USD", "USDT", "USDC", "EUR")
+"""The run's currency is the first of these that a symbol is quoted in, else the first quote by alphabet."""
+
+VENUE_FEES_BPS: Mapping[str, tuple[str, str]] = {
+    # Maker and taker of the lowest volume tier.
+    "kraken": ("25", "40"),  # kraken.com/features/fee-schedule, Kraken Pro spot, 30-day volume below $10,000
+    "binance": ("10", "10"),  # binance.com/en/fee/schedule, spot, regular user without BNB discount
+}
+OTHER_VENUE_FEES_BPS = ("10", "10")
+"""A venue we do not know is not free of charge either."""
+
+
+class ExecutionFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Costs and delays as wspt.toml gives them; what is left out falls back to the venue's.
+
+    Fees and slippage in basis points, latency in milliseconds.
+    """
+
+    maker_bps: float | None = None
+    taker_bps: float | None = None
+    slippage_bps: float | None = None
+    latency_ms: float | None = None
+
+
+class StrategyFileConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One strategy's part of wspt.toml: overrides of its CONFIG, and its own costs and delays."""
+
+    config: dict[str, Any] = {}
+    execution: ExecutionFile = msgspec.field(default_factory=ExecutionFile)
+
+
+class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The whole of wspt.toml.
+
+    capital:   what each desk starts with, in `currency`.
+    currency:  of all desks; left out, it follows from the symbols.
+    execution: costs and delays by venue.
+    """
+
+    capital: float | str = CAPITAL
+    currency: str = ""
+    execution: dict[str, ExecutionFile] = {}
+    strategies: dict[str, StrategyFileConfig] = {}
+
+
+class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What one desk runs with, complete. A run's manifest keeps it, and `verify` uses nothing else."""
+
+    config: dict[str, Any]
+    execution: ExecutionConfig
+
+
+class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run runs with, complete: money at the start, and each desk's settings by strategy name."""
+
+    capital: Decimal
+    currency: str
+    desks: dict[str, DeskConfig]
+
+
+def read_config(path: Path | None) -> ConfigFile:
+    """wspt.toml, or the defaults where there is none. Raises UserProblem for what is wrong in it."""
+    if path is None:
+        return ConfigFile()
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return msgspec.convert(values, ConfigFile)
+    except OSError as error:
+        raise UserProblem(f"{path}: expected a configuration file, found {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserProblem(f"{path}: expected TOML, found {error}") from error
+    except msgspec.ValidationError as error:
+        raise UserProblem(f"{path}: {_explained(str(error))}") from error
+
+
+def settle(
+    file: ConfigFile,
+    strategies: Sequence[StrategyFile],
+    venue: str,
+    symbols: Iterable[str],
+    *,
+    capital: str | None = None,
+    overrides: Sequence[str] = (),
+) -> RunConfig:
+    """Everything a run needs to know, from the file, the strategies' own CONFIG and `--set` in rising order."""
+    names = [strategy.strategy.name for strategy in strategies]
+    for name in file.strategies:
+        if name not in names:
+            raise UserProblem(f"strategies.{name}: expected one of {', '.join(names)}{nearest(name, names)}")
+    given = _overrides(overrides, strategies)
+    desks = {}
+    for strategy in strategies:
+        name, own = strategy.strategy.name, dict(strategy.strategy.config)
+        part = file.strategies.get(name, StrategyFileConfig())
+        for key, value in {**part.config, **given.get(name, {})}.items():
+            own[key] = _fitting(f"{name}.{key}", value, own)
+        desks[name] = DeskConfig(config=own, execution=_execution(venue, file.execution.get(venue), part.execution))
+    amount = _capital(capital if capital is not None else str(file.capital))
+    return RunConfig(capital=amount, currency=file.currency or currency_of(symbols), desks=desks)
+
+
+def currency_of(symbols: Iterable[str]) -> str:
+    """The currency of a run on these symbols, whatever their order."""
+    quotes = sorted({assets(symbol)[1] for symbol in symbols} - {""})
+    return next((currency for currency in CURRENCIES if currency in quotes), quotes[0] if quotes else CURRENCIES[0])
+
+
+def _capital(text: str) -> Decimal:
+    try:
+        amount = money(text)
+    except ValueError as error:
+        raise UserProblem(f"capital: expected an amount such as 100, found {text!r}") from error
+    if amount <= ZERO:
+        raise UserProblem(f"capital: expected more than nothing, found {text!r}")
+    return amount
+
+
+def _execution(venue: str, *parts: ExecutionFile | None) -> ExecutionConfig:
+    """The venue's published fees, overridden by each of `parts` that says something."""
+    maker, taker = VENUE_FEES_BPS.get(venue, OTHER_VENUE_FEES_BPS)
+    values: dict[str, Any] = {"maker_bps": money(maker), "taker_bps": money(taker), "latency_ns": ORDER_LATENCY_NS}
+    for part in parts:
+        if part is None:
+            continue
+        for name in ("maker_bps", "taker_bps", "slippage_bps"):
+            number = getattr(part, name)
+            if number is not None:
+                values[name] = _bps(name, number)
+        if part.latency_ms is not None:
+            if not 0 <= part.latency_ms < 1e9:
+                raise UserProblem(f"latency_ms: expected 0 or more, found {part.latency_ms}")
+            values["latency_ns"] = round(part.latency_ms * 1_000_000)
+    return ExecutionConfig(**values)
+
+
+def _bps(name: str, number: float) -> Decimal:
+    if not abs(number) <= 10_000:
+        raise UserProblem(f"{name}: expected basis points between -10000 and 10000, found {number}")
+    return money(float(number))
+
+
+def _overrides(texts: Sequence[str], strategies: Sequence[StrategyFile]) -> dict[str, dict[str, Any]]:
+    """`name.key=value` by strategy; a value is a TOML value, or else the text itself."""
+    known = {strategy.strategy.name: strategy.strategy.config for strategy in strategies}
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        target, equals, value = text.partition("=")
+        name, dot, key = target.rpartition(".")
+        if not equals or not dot or not key:
+            raise UserProblem(f"--set {text}: expected name.key=value")
+        if name not in known:
+            raise UserProblem(f"--set {text}: expected one of {', '.join(known)}, found {name!r}{nearest(name, known)}")
+        if key not in known[name]:
+            keys = ", ".join(known[name]) or "none at all"
+            raise UserProblem(f"--set {text}: {name} has no {key!r} in CONFIG, only {keys}{nearest(key, known[name])}")
+        found.setdefault(name, {})[key] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _fitting(target: str, value: Any, own: Mapping[str, Any]) -> Any:
+    """`value` as the kind of thing that CONFIG has there, so that `--set x.size=20` stays a float."""
+    before = own.get(target.rpartition(".")[2])
+    if before is None or type(value) is type(before):
+        return value
+    if isinstance(before, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(before, int) and not isinstance(before, bool) and isinstance(value, float):
+        return value
+    if isinstance(before, list | tuple) and isinstance(value, list):
+        return type(before)(value)
+    raise UserProblem(
+        f"{target}: expected {type(before).__name__} as in CONFIG ({before!r}), found {type(value).__name__} {value!r}"
+    )
+
+
+def _explained(message: str) -> str:
+    """msgspec's sentence, with a hint where it names an unknown key."""
+    if "unknown field" in message:
+        unknown = message.split("`")[1]
+        fields = {
+            name
+            for kind in (ConfigFile, StrategyFileConfig, ExecutionFile)
+            for name in msgspec.structs.asdict(kind()) or ()
+        }
+        return f"expected known keys, found {unknown!r}{nearest(unknown, fields)}"
+    return message
+
+
+def as_json(config: RunConfig) -> dict[str, Any]:
+    """The configuration as plain values for the manifest, decimals as text."""
+    plain: dict[str, Any] = msgspec.json.decode(_PLAIN.encode(config))
+    return plain
+
+
+def from_json(values: Mapping[str, Any], strategies: Sequence[StrategyFile]) -> RunConfig:
+    """The configuration that `as_json` wrote, for the same strategies.
+
+    JSON has no tuples and no objects: where a strategy's own CONFIG says the same as what was written, its
+    own value is taken.
+    """
+    written = msgspec.convert(values, RunConfig, strict=False)
+    desks = {}
+    for strategy in strategies:
+        name, own = strategy.strategy.name, dict(strategy.strategy.config)
+        for key, value in written.desks[name].config.items():
+            if key not in own or msgspec.json.decode(_PLAIN.encode(own[key])) != value:
+                own[key] = tuple(value) if isinstance(own.get(key), tuple) and isinstance(value, list) else value
+        desks[name] = DeskConfig(config=own, execution=written.desks[name].execution)
+    return RunConfig(capital=written.capital, currency=written.currency, desks=desks)
+
+
+_PLAIN = msgspec.json.Encoder(
+    decimal_format="string", order="deterministic", enc_hook=lambda value: type(value).__name__
+)

@@ -1,0 +1,111 @@
+"""Captures and tables made elsewhere, to tapes, through the same decoders that a live feed uses."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from apps.problems import UserProblem, nearest
+from apps.simulator import simulate
+from engine.ticks import Tick
+from recorder.import_table import ticks_table
+from recorder.imports import CAPTURES, Counts, capture, stamp
+from recorder.tape import Tape, TapeWriter
+from recorder.venues import Decoder, Frame
+from recorder.venues.binance import BinanceDecoder
+from recorder.venues.kraken import KrakenDecoder
+
+FORMATS = (*CAPTURES, "ticks")
+VENUES = ("kraken", "binance")
+PLAIN_VENUE = "ticks"
+"""The venue of a tape made of a plain table, unless the user names one."""
+FROM_FRAMES = "frames"
+
+
+def decoder_for(venue: str) -> Decoder:
+    """A decoder of its own for one stream of `venue`. Raises UserProblem for a venue that is not in VENUES."""
+    match venue:
+        case "kraken":
+            return KrakenDecoder()
+        case "binance":
+            return BinanceDecoder()
+    raise UserProblem(f"--venue {venue}: expected one of {', '.join(VENUES)}{nearest(venue, VENUES)}")
+
+
+def import_files(kind: str, venue: str | None, paths: Sequence[Path], out: Path) -> Tape:
+    """The files as a new tape at `out`. Raises a Problem for what cannot be imported; nothing is left behind then."""
+    if kind == "ticks":
+        return _import_ticks(venue or PLAIN_VENUE, paths, out)
+    if kind not in FORMATS:
+        raise UserProblem(f"import {kind}: expected one of {', '.join(FORMATS)}{nearest(kind, FORMATS)}")
+    if venue is None:
+        raise UserProblem(f"import {kind}: expected --venue, one of {', '.join(VENUES)}")
+    counts = Counts()
+    time_source = FROM_FRAMES if kind == "frames" else "received"
+    return write_tape(capture(kind, paths, counts), venue, out, source=f"import {kind}", time_source=time_source)
+
+
+def simulated_tape(seed: int, minutes: float, out: Path) -> Tape:
+    """A tape of the simulated market. It says of itself that it is simulated."""
+    source = f"simulate --seed {seed} --minutes {minutes:g}"
+    return write_tape(simulate(seconds=minutes * 60, seed=seed), "kraken", out, source=source, simulated=True)
+
+
+def write_tape(
+    frames: Iterable[Frame],
+    venue: str,
+    out: Path,
+    *,
+    source: str,
+    time_source: str = "received",
+    simulated: bool = False,
+) -> Tape:
+    """Frames of one stream, decoded and written to a new tape, with a feed row for every connection."""
+    decoder = decoder_for(venue)
+    announced: dict[int, list[Tick]] = {}
+    with TapeWriter(
+        _new(out),
+        venue,
+        source=source,
+        libraries={"wspt": version("wspt")},
+        time_source=time_source,
+        simulated=simulated,
+    ) as writer:
+        for frame, ticks in stamp(_decoded(frames, decoder, announced)):
+            if frame.conn in announced:
+                assert frame.ts_recv is not None
+                writer.append_feed(frame.ts_recv, announced.pop(frame.conn), frame.conn)
+            writer.append(frame, ticks)
+        if writer.next_seq == 0:
+            raise UserProblem(f"{out}: expected frames to import, found none")
+        writer.close(decoder.quality)
+    return Tape.open(out)
+
+
+def _decoded(
+    frames: Iterable[Frame], decoder: Decoder, announced: dict[int, list[Tick]]
+) -> Iterator[tuple[Frame, Sequence[Tick]]]:
+    """Each frame with its ticks; the rows that announce its connection, where it is a new one, in `announced`."""
+    conn: int | None = None
+    for frame in frames:
+        if frame.conn != conn:
+            gone = [] if conn is None else decoder.disconnected(conn)
+            announced[frame.conn] = [*gone, *decoder.connected(frame.conn)]
+            conn = frame.conn
+        yield frame, decoder.decode(frame)
+
+
+def _import_ticks(venue: str, paths: Sequence[Path], out: Path) -> Tape:
+    if len(paths) != 1:
+        raise UserProblem(f"import ticks: expected one file, found {len(paths)}")
+    table = ticks_table(paths[0])
+    with TapeWriter(_new(out), venue, source="import ticks", libraries={"wspt": version("wspt")}) as writer:
+        for rows in table:
+            writer.append_rows(rows)
+        writer.close(table.quality, clock_reversals=table.time_reversals)
+    return Tape.open(out)
+
+
+def _new(out: Path) -> Path:
+    if out.is_dir():
+        raise UserProblem(f"{out}: expected the name of a new tape file, found a folder")
+    return out

@@ -1,0 +1,202 @@
+"""Finds strategy files, checks them, and makes a fresh module of each for every run."""
+
+import hashlib
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from apps.problems import UserProblem
+from engine import legacy
+from engine.signals import Signal, Strategy, Trigger, trigger_of
+from engine.snapshot import Snapshot
+
+PARAMETERS = ("data", "config", "state", "portfolio")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class StrategyFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A strategy and the code it came from.
+
+    source:  the file's bytes, which a run keeps a copy of.
+    """
+
+    strategy: Strategy
+    path: Path
+    source: bytes
+
+    @property
+    def sha256(self) -> str:
+        """What names this version of the code."""
+        return hashlib.sha256(self.source).hexdigest()
+
+
+def find_strategies(places: Iterable[Path]) -> list[Path]:
+    """The strategy files in `places`, each a file or a folder, in the order of their names.
+
+    In a folder every `.py` file counts that does not begin with an underscore or a dot.
+    """
+    found: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            found += sorted(path for path in place.glob("*.py") if path.name[0] not in "_.")
+        elif place.is_file():
+            found.append(place)
+        else:
+            raise UserProblem(f"{place}: expected a strategy file or a folder of them, found nothing there")
+    if not found:
+        named = ", ".join(str(place) for place in places)
+        raise UserProblem(f"{named}: expected at least one strategy (a .py file with generate_signal), found none")
+    return found
+
+
+def load_strategies(paths: Iterable[Path]) -> list[StrategyFile]:
+    """A fresh module of each file, in the order of their strategies' names; two must not share one."""
+    loaded: dict[str, StrategyFile] = {}
+    for path in paths:
+        file = load_strategy(path)
+        name = file.strategy.name
+        if name in loaded:
+            raise UserProblem(f"{path}: expected a strategy name of its own, found {name!r} in {loaded[name].path} too")
+        loaded[name] = file
+    return [loaded[name] for name in sorted(loaded)]
+
+
+def load_strategy(path: Path) -> StrategyFile:
+    """The strategy in one file, its module executed afresh. Raises UserProblem for anything that is wrong with it."""
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise UserProblem(f"{path}: expected a strategy file, found {error.strerror or error}") from error
+    module = _executed(path, source)
+    function = getattr(module, "generate_signal", None)
+    if not callable(function):
+        found = "no such name" if function is None else f"{type(function).__name__} {function!r}"
+        raise UserProblem(f"{path}: expected a function generate_signal(data, config, state), found {found}")
+    strategy = Strategy(
+        name=_name(path, module),
+        version=str(getattr(module, "STRATEGY_VERSION", "0")),
+        symbols=_symbols(path, module),
+        config=_config(path, module),
+        trigger=_trigger(path, module),
+        generate_signal=function,
+        wants=_wanted(path, function),
+        on_start=_hook(path, module, "on_start"),
+        on_fill=_hook(path, module, "on_fill"),
+        on_stop=_hook(path, module, "on_stop"),
+        path=str(path),
+    )
+    return StrategyFile(strategy=strategy, path=path, source=source)
+
+
+def _executed(path: Path, source: bytes) -> ModuleType:
+    """The file's module. It has a name that no library has, whatever the file is called."""
+    _supply_predecessor()
+    module = ModuleType(f"wspt_strategy_{path.stem}")
+    module.__file__ = str(path)
+    try:
+        code = compile(source, str(path), "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        where = f"{path}:{line}" if line else str(path)
+        raise UserProblem(f"{where}: expected Python, found {getattr(error, 'msg', None) or error}") from error
+    before = list(sys.path)
+    sys.modules[module.__name__] = module  # dataclasses look their module up there
+    try:
+        exec(code, module.__dict__)  # running the user's strategy is what we are for
+    except (Exception, SystemExit) as error:
+        sys.modules.pop(module.__name__, None)
+        line = _line_in(path, error)
+        raise UserProblem(
+            f"{path}:{line}: expected to load it, found {type(error).__name__}: {_first_line(error)}"
+        ) from error
+    finally:
+        sys.path[:] = before  # the predecessor's files prepend their parent folder, where other names may live
+    return module
+
+
+def _line_in(path: Path, error: BaseException) -> int:
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return lines[-1] or 0 if lines else 0
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0]
+
+
+def _supply_predecessor() -> None:
+    """Let `from ws_tester.types import DataSnapshot, Signal, Candle, Trade` find our types."""
+    if "ws_tester" in sys.modules:
+        return
+    package, types = ModuleType("ws_tester"), ModuleType("ws_tester.types")
+    for name, kind in {
+        "DataSnapshot": Snapshot,
+        "Signal": Signal,
+        "Candle": legacy.Candle,
+        "Trade": legacy.Trade,
+        "OrderbookSnapshot": legacy.OrderbookSnapshot,
+    }.items():
+        setattr(types, name, kind)
+    package.types = types  # type: ignore[attr-defined]  # a module made here has what we give it
+    sys.modules["ws_tester"], sys.modules["ws_tester.types"] = package, types
+
+
+def _name(path: Path, module: ModuleType) -> str:
+    name = getattr(module, "STRATEGY_NAME", path.stem)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UserProblem(f"{path}: expected a strategy name of letters, digits, '_', '-' or '.', found {name!r}")
+    return name
+
+
+def _symbols(path: Path, module: ModuleType) -> tuple[str, ...] | None:
+    symbols = getattr(module, "SYMBOLS", None)
+    if symbols is None:
+        return None
+    if not isinstance(symbols, list | tuple) or not symbols or not all(isinstance(name, str) for name in symbols):
+        raise UserProblem(f"{path}: expected SYMBOLS to be a list such as ['BTC/USD'], found {symbols!r}")
+    return tuple(symbols)
+
+
+def _config(path: Path, module: ModuleType) -> Mapping[str, Any]:
+    config = getattr(module, "CONFIG", {})
+    if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
+        raise UserProblem(f"{path}: expected CONFIG to be a dict with text keys, found {config!r}")
+    return config
+
+
+def _trigger(path: Path, module: ModuleType) -> Trigger:
+    text = getattr(module, "TRIGGER", "tick")
+    try:
+        return trigger_of(text if isinstance(text, str) else repr(text))
+    except ValueError as error:
+        raise UserProblem(f"{path}: TRIGGER: {error}") from error
+
+
+def _hook(path: Path, module: ModuleType, name: str) -> Callable[..., Any] | None:
+    hook = getattr(module, name, None)
+    if hook is not None and not callable(hook):
+        raise UserProblem(f"{path}: expected {name} to be a function, found {hook!r}")
+    return hook
+
+
+def _wanted(path: Path, function: Callable[..., Any]) -> tuple[str, ...]:
+    """Which of our arguments the function takes, in its order: by name, or three of any other names."""
+    parameters = list(inspect.signature(function).parameters.values())
+    names = [parameter.name for parameter in parameters]
+    kinds = {parameter.kind for parameter in parameters}
+    by_position = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    if kinds <= by_position:
+        if all(name in PARAMETERS for name in names):
+            return tuple(names)
+        required = [parameter for parameter in parameters if parameter.default is inspect.Parameter.empty]
+        if len(names) >= 3 and len(required) <= 3:
+            return PARAMETERS[:3]
+    raise UserProblem(
+        f"{path}: expected generate_signal to take some of data, config, state, portfolio, found ({', '.join(names)})"
+    )

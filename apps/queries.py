@@ -1,0 +1,311 @@
+"""A run in SQL: its ledger and its tape as DuckDB views, to be read and never written."""
+
+import math
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from apps.problems import UserProblem
+from engine.ticks import KIND_NAMES
+from recorder.runs import Manifest, RunProblem, read_manifest, segment_paths, tape_paths
+
+Connection = duckdb.DuckDBPyConnection
+
+
+class QueryProblem(UserProblem):
+    """A query that cannot be answered."""
+
+
+# Exact where quote and desk currency are the same (no rate), good to 15 digits where they are not: the product of
+# two decimals of 38 digits has no type.
+_IN_DESK_CURRENCY = """
+CREATE MACRO in_desk_currency(amount, rate) AS
+    if(rate IS NULL, amount, CAST(amount::DOUBLE * rate::DOUBLE AS DECIMAL(38, 12)))
+"""
+
+_SIGNALS = """
+SELECT raised.strategy, raised.seq, raised.tick_seq, raised.ts, raised.correlation_id, raised.action, raised.symbol,
+    raised.given_size AS size, raised.size_in, raised.order_type, raised.given_price AS price,
+    raised.given_limit_price AS limit_price, raised.given_stop_price AS stop_price,
+    raised.given_stop_loss AS stop_loss, raised.given_take_profit AS take_profit, raised.time_in_force,
+    raised.post_only, raised.reason, raised.metadata, raised.indicators,
+    refused.correlation_id IS NOT NULL AS rejected, refused.reason AS rejection
+FROM events AS raised
+LEFT JOIN (FROM events WHERE type = 'SignalRejected') AS refused USING (strategy, correlation_id)
+WHERE raised.type = 'SignalRaised'
+"""
+
+_ORDERS = """
+WITH life AS (
+    SELECT strategy, order_id, arg_max(type, seq) AS latest, arg_max(reason, seq) AS reason, max(ts) AS ended,
+        min(ts) FILTER (type = 'OrderFilled') AS first_fill, count(*) FILTER (type = 'OrderFilled') AS fills,
+        sum(quantity) FILTER (type = 'OrderFilled') AS filled, sum(fee) AS fees
+    FROM events
+    WHERE type IN ('OrderRested', 'OrderFilled', 'OrderCanceled', 'OrderExpired', 'OrderRejected')
+    GROUP BY strategy, order_id
+)
+SELECT sent.strategy, sent.seq, sent.tick_seq, sent.ts, sent.order_id, sent.correlation_id, sent.symbol, sent.side,
+    sent.order_type, sent.quantity, sent.notional, sent.limit_price, sent.stop_loss, sent.take_profit,
+    sent.time_in_force, sent.post_only, sent.purpose,
+    CASE life.latest
+        WHEN 'OrderRested' THEN 'resting'
+        WHEN 'OrderFilled' THEN if(life.filled < sent.quantity, 'partially filled', 'filled')
+        WHEN 'OrderCanceled' THEN 'canceled'
+        WHEN 'OrderExpired' THEN 'expired'
+        WHEN 'OrderRejected' THEN 'rejected'
+        ELSE 'submitted'
+    END AS status,
+    life.reason, sent.arrives_at, life.first_fill, life.ended, coalesce(life.fills, 0) AS fills,
+    coalesce(life.filled, 0) AS filled, coalesce(life.fees, 0) AS fees
+FROM events AS sent LEFT JOIN life USING (strategy, order_id)
+WHERE sent.type = 'OrderSubmitted'
+"""
+
+_FILLS = """
+SELECT fill.strategy, fill.seq, fill.tick_seq, fill.ts, fill.symbol, fill.side, fill.price, fill.quantity, fill.fee,
+    fill.liquidity, fill.order_id, fill.correlation_id, fill.realized,
+    if(sent.purpose = 'signal', raised.reason, sent.purpose) AS reason,
+    fill.position, fill.cost, fill.cash, fill.rate, raised.metadata
+FROM events AS fill
+LEFT JOIN (FROM events WHERE type = 'OrderSubmitted') AS sent USING (strategy, order_id)
+LEFT JOIN (FROM events WHERE type = 'SignalRaised') AS raised
+    ON raised.strategy = fill.strategy AND raised.correlation_id = fill.correlation_id
+WHERE fill.type = 'OrderFilled'
+"""
+
+_POSITIONS = """
+SELECT strategy, seq, tick_seq, ts, symbol, position, cost, cost / nullif(position, 0) AS entry_price,
+    sum(realized) OVER (PARTITION BY strategy, symbol ORDER BY seq) AS realized
+FROM events WHERE type = 'OrderFilled'
+"""
+
+_POSITIONS_NOW = """
+FROM positions SELECT DISTINCT ON (strategy, symbol) * ORDER BY strategy, symbol, seq DESC
+"""
+
+_EQUITY = """
+SELECT strategy, seq, tick_seq, ts, cash, if(type = 'PortfolioOpened', cash, equity) AS equity, unknown
+FROM events WHERE type IN ('PortfolioOpened', 'PortfolioMarked')
+"""
+
+# A fill through zero ends one round trip and begins the next: what it realized, its fee included, belongs to the
+# first, the position it left to the second. Hence `trip`, which counts the ends before a fill, and hence a trip's
+# first fill of its own finds the position already there.
+_ROUND_TRIPS = """
+WITH fill AS (
+    SELECT strategy, seq, ts, symbol, position,
+        in_desk_currency(realized, rate) AS pnl, in_desk_currency(fee, rate) AS fee,
+        lag(position, 1, 0) OVER desk AS before, lag(ts, 1, 0) OVER desk AS ts_before
+    FROM events WHERE type = 'OrderFilled'
+    WINDOW desk AS (PARTITION BY strategy, symbol ORDER BY seq)
+), part AS (
+    SELECT *, before <> 0 AND sign(position) <> sign(before) AS is_last FROM fill
+), numbered AS (
+    SELECT *, coalesce(sum(is_last::INTEGER) OVER (
+        PARTITION BY strategy, symbol ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ), 0) AS trip
+    FROM part
+)
+SELECT strategy, symbol, min(if(before = 0, ts, ts_before)) AS opened, max(ts) AS closed,
+    if(min(if(before = 0, position, before)) > 0, 'long', 'short') AS side,
+    max(greatest(abs(before), if(is_last, 0, abs(position)))) AS quantity,
+    sum(pnl) AS pnl, sum(fee) AS fees, count(*) AS fills
+FROM numbered
+GROUP BY strategy, symbol, trip
+HAVING bool_or(is_last)
+"""
+
+# The opening cash is the first mark of every desk, so that a loss from the start is a drawdown too. Without fills
+# equity is the opening cash, and pnl exactly zero.
+_LEADERBOARD = """
+WITH mark AS (
+    SELECT strategy, seq, equity, max(equity) OVER (PARTITION BY strategy ORDER BY seq) AS peak FROM equity
+), valued AS (
+    SELECT strategy, arg_max_null(equity, seq) AS equity, arg_min(equity, seq) AS opening,
+        max(if(peak > 0, (peak - equity)::DOUBLE / peak::DOUBLE, 0)) * 100 AS max_drawdown_pct
+    FROM mark GROUP BY strategy
+), happened AS (
+    SELECT strategy,
+        count(*) FILTER (type = 'OrderFilled') AS fills,
+        coalesce(sum(in_desk_currency(fee, rate)), 0) AS fees,
+        count(*) FILTER (type = 'SignalRaised') AS signals,
+        count(*) FILTER (type = 'SignalRejected') AS rejected,
+        first('failed: ' || exception || ' at ' || parse_filename(file) || ':' || line ORDER BY seq)
+            FILTER (type = 'StrategyFailed') AS failed,
+        first('halted: ' || reason ORDER BY seq) FILTER (type = 'DeskHalted') AS halted
+    FROM events
+    WHERE type IN ('OrderFilled', 'SignalRaised', 'SignalRejected', 'StrategyFailed', 'DeskHalted')
+    GROUP BY strategy
+), trips AS (
+    SELECT strategy, count(*) AS round_trips, avg((pnl > 0)::INTEGER) AS win_rate,
+        coalesce(sum(pnl) FILTER (pnl > 0), 0)::DOUBLE / -sum(pnl) FILTER (pnl < 0)::DOUBLE AS profit_factor
+    FROM round_trips GROUP BY strategy
+), held AS (
+    SELECT strategy, count(*) FILTER (position <> 0) AS open_positions
+    FROM (SELECT strategy, arg_max(position, seq) AS position FROM events WHERE type = 'OrderFilled'
+        GROUP BY strategy, symbol)
+    GROUP BY strategy
+)
+SELECT strategy AS name, equity, equity - opening AS pnl, (equity - opening)::DOUBLE / opening::DOUBLE * 100 AS roi_pct,
+    coalesce(fees, 0) AS fees, coalesce(fills, 0) AS fills, coalesce(round_trips, 0) AS round_trips, win_rate,
+    profit_factor, coalesce(max_drawdown_pct, 0) AS max_drawdown_pct, coalesce(open_positions, 0) AS open_positions,
+    coalesce(signals, 0) AS signals, coalesce(rejected, 0) AS rejected, coalesce(failed, halted, 'ok') AS status
+FROM valued
+LEFT JOIN happened USING (strategy) LEFT JOIN trips USING (strategy) LEFT JOIN held USING (strategy)
+ORDER BY equity DESC NULLS LAST, name
+"""
+
+_LEDGER_VIEWS = {
+    "signals": _SIGNALS,
+    "orders": _ORDERS,
+    "fills": _FILLS,
+    "positions": _POSITIONS,
+    "positions_now": _POSITIONS_NOW,
+    "equity": _EQUITY,
+    "round_trips": _ROUND_TRIPS,
+    "leaderboard": _LEADERBOARD,
+}
+
+_TAPE_VIEWS = {
+    "trades": """
+SELECT seq, ts_recv, ts_event, venue, symbol, CASE side WHEN 1 THEN 'buy' WHEN -1 THEN 'sell' END AS side, price, size,
+    trade_id
+FROM ticks WHERE kind = 'trade'
+""",
+    "quotes": """
+SELECT seq, ts_recv, ts_event, venue, symbol, bid, bid_size, ask, ask_size FROM ticks WHERE kind = 'quote'
+""",
+    "feed": """
+SELECT seq, ts_recv, venue, symbol, note->>'event' AS event, note, conn FROM ticks WHERE kind = 'feed'
+""",
+}
+
+
+def open_run(run: Path, manifest: Manifest | None = None) -> Connection:
+    """A connection of its own to one run: a view for everything in its ledger and, where it is there, its tape.
+
+    events         everything, as wide as the ledger; the others are made of it.
+    signals        what strategies wanted, and whether and why it was rejected.
+    orders         what was submitted, and what became of it.
+    fills          with the reason of their signal, or stop_loss or take_profit, and its metadata.
+    positions      each position after each fill; positions_now after the last one.
+    equity         the marks of each desk, its opening cash the first one.
+    round_trips    from flat to flat, or through zero, in the desk's currency and net of fees.
+    leaderboard    a row a desk, the best first.
+    ticks          the tape's rows that the run was made of, without raw messages.
+    trades, quotes, feed    those of one kind.
+
+    Times are int64 ns UTC: `make_timestamp_ns(ts)` shows one as a date. Money is decimal, market data double.
+    Nothing but these files can be read through it, and nothing written, installed or configured.
+
+    manifest:  the run's, where it is at hand.
+
+    Raises RunProblem where the ledger is not what the manifest says, QueryProblem where DuckDB cannot read it.
+    """
+    manifest = manifest or read_manifest(run)
+    segments = segment_paths(run, manifest)
+    if not segments:
+        raise RunProblem(f"{run}: expected a ledger, found none yet")
+    try:
+        tape = tape_paths(run, manifest)
+    except RunProblem:
+        tape = []  # a run whose tape has moved still has its history
+    try:
+        return _connection(segments, tape, manifest)
+    except duckdb.Error as error:
+        raise QueryProblem(f"{run}: {_sentence(error)}") from error
+
+
+def table(con: Connection, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The names of the columns and the rows that a SELECT gives, as DuckDB's Python values.
+
+    Raises QueryProblem in DuckDB's words, or where the query is anything but one SELECT.
+    """
+    try:
+        _check_only_reads(con, sql)
+        answer = con.execute(sql)
+        return [column[0] for column in answer.description or ()], answer.fetchall()
+    except duckdb.Error as error:
+        raise QueryProblem(_sentence(error)) from error
+
+
+def rows(con: Connection, sql: str) -> list[dict[str, Any]]:
+    """The rows that a SELECT gives, as JSON has them.
+
+    Decimals are text without exponent and without trailing zeros, numbers that are not finite are null, and what
+    JSON does not know, such as a date, is text. Raises QueryProblem like `table`.
+    """
+    names, found = table(con, sql)
+    return [dict(zip(names, map(_plain, row), strict=True)) for row in found]
+
+
+def _connection(segments: Sequence[Path], tape: Sequence[Path], manifest: Manifest) -> Connection:
+    con = duckdb.connect(config={"python_enable_replacements": False})
+    # Each view reads the files' footers anew otherwise: half of what a leaderboard costs.
+    con.execute("SET parquet_metadata_cache = true")
+    _lock(con, [*segments, *tape])
+    con.execute(_IN_DESK_CURRENCY)
+    con.execute(f"CREATE VIEW events AS FROM read_parquet({_listed(segments)})")
+    _create(con, _LEDGER_VIEWS)
+    if tape:
+        con.execute(f"""
+            CREATE VIEW ticks AS
+            SELECT * EXCLUDE (frame, url)
+                REPLACE (CASE kind {_when_kinds()} END AS kind)
+            FROM read_parquet({_listed(tape)})
+            WHERE seq >= {manifest.tape.first_seq} AND seq < {manifest.tape.stop_seq}
+        """)
+        _create(con, _TAPE_VIEWS)
+    return con
+
+
+def _lock(con: Connection, files: Iterable[Path]) -> None:
+    """From here on the connection reaches these files, no others, and no setting."""
+    con.execute(f"SET allowed_paths = {_listed(files)}")
+    con.execute("SET enable_external_access = false")
+    con.execute("SET lock_configuration = true")
+
+
+def _create(con: Connection, views: dict[str, str]) -> None:
+    for name, sql in views.items():
+        con.execute(f"CREATE VIEW {name} AS {sql}")
+
+
+def _when_kinds() -> str:
+    return " ".join(f"WHEN {kind} THEN '{name}'" for kind, name in enumerate(KIND_NAMES))
+
+
+def _listed(paths: Iterable[Path]) -> str:
+    """The paths as a list in SQL."""
+    return "[" + ", ".join("'" + str(path.resolve()).replace("'", "''") + "'" for path in paths) + "]"
+
+
+def _check_only_reads(con: Connection, sql: str) -> None:
+    # The lock alone would let `COPY ... TO` overwrite the very files that may be read.
+    statements = con.extract_statements(sql)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise QueryProblem("expected one SELECT (or FROM, SHOW, DESCRIBE, SUMMARIZE), found something else")
+
+
+def _sentence(error: duckdb.Error) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _plain(value: Any) -> Any:  # whatever DuckDB has a type for
+    match value:
+        case Decimal():
+            text = f"{value:f}"
+            return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
+        case float():
+            return value if math.isfinite(value) else None
+        case None | bool() | int() | str():
+            return value
+        case list() | tuple():
+            return [_plain(part) for part in value]
+        case dict():
+            return {str(key): _plain(part) for key, part in value.items()}
+        case _:
+            return str(value)

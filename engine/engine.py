@@ -1,0 +1,234 @@
+"""Engine.process(batch): the market first, then each desk in the order of its name.
+
+Most ticks matter to nobody: no desk is triggered by their kind, no order arrives at them, nothing rests. The
+engine walks only the rows that can matter; what the others contribute (the clock, the touch as it stood) is
+found by looking back when it is needed. That gives the same bytes as walking every row, and is tested to.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import compress
+
+from engine.desk import NEVER, Desk, Moment
+from engine.events import Event
+from engine.market import Market
+from engine.signals import Trigger
+from engine.snapshot import Snapshot, TradeSnapshot
+from engine.ticks import LAST_OF_MESSAGE, NO_SYMBOL, Kind, TickBatch
+
+_TRIGGERS: dict[str, tuple[Kind, ...]] = {
+    "tick": (Kind.TRADE, Kind.QUOTE, Kind.BOOK),
+    "trade": (Kind.TRADE,),
+    "quote": (Kind.QUOTE,),
+    "book": (Kind.BOOK,),
+    "candle": (),
+    "every": (),
+}
+_TRADE, _BOOK, _FEED = int(Kind.TRADE), int(Kind.BOOK), int(Kind.FEED)  # plain numbers: the loop compares millions
+_MARKET_KINDS = frozenset({Kind.TRADE, Kind.QUOTE, Kind.BOOK})
+_EVERY_ROW = bytes([1]) * 256
+
+
+class Engine:
+    """Desks at one market. Give it the batches of one tape in order, then `finish`."""
+
+    def __init__(self, desks: Sequence[Desk], *, walk_every_row: bool = False) -> None:
+        """`walk_every_row` gives up the shortcuts: the reference that the tests compare them with."""
+        self.desks = sorted(desks, key=lambda desk: desk.name)
+        self.market = Market()
+        self.ticks = 0
+        self._walk_every_row = walk_every_row
+        self._last = Moment(0, 0, 0)
+        self._is_open = False
+        self._wake = NEVER
+        self._walks_all = False
+        self._must_restart = False
+        self._plan: list[dict[str, tuple[str, list[Desk]]]] = []
+        self._planned: list[Desk] = []
+        self._planned_symbols = 0
+        self._mask = b""
+
+    def process(self, batch: TickBatch) -> list[Event]:
+        """The facts that these ticks make true, in the order in which they became so."""
+        out: list[Event] = []
+        length = len(batch)
+        if not length:
+            return out
+        self.market.begin(batch)
+        for desk in self.desks:
+            desk.listen(out)
+        if not self._is_open:
+            self._open(Moment(batch.ts[0], batch.first_seq, 0))
+        if len(batch.symbols) != self._planned_symbols:
+            self._make_plan()
+        row = 0
+        while row < length:
+            row = self._walk(batch, row)
+        self._last = Moment(batch.ts[length - 1], batch.first_seq + length - 1, 0)
+        self.ticks += length
+        self.market.end()
+        return out
+
+    def finish(self) -> list[Event]:
+        """The tape is over: every desk is marked a last time, and its strategy told."""
+        out: list[Event] = []
+        if self._is_open:
+            for desk in self.desks:
+                desk.listen(out)
+                desk.finish(self._last)
+        return out
+
+    def _open(self, at: Moment) -> None:
+        self._is_open = True
+        for desk in self.desks:
+            desk.open(self.market, at)
+        self._set_wake()
+
+    # -- which rows matter -----------------------------------------------------------------------------
+
+    def _make_plan(self) -> None:
+        """For each kind and symbol its name and the desks to ask, and the kinds for which there are any."""
+        self._planned_symbols = len(self.market.chars) + 1
+        self._plan = [{} for _ in Kind]
+        self._planned = [desk for desk in self.desks if desk.is_asked]
+        for desk in self._planned:
+            for kind in _TRIGGERS[desk.strategy.trigger.kind]:
+                for symbol, char in self.market.chars.items():
+                    if desk.watches(symbol):
+                        self._plan[kind].setdefault(char, (symbol, []))[1].append(desk)
+        self._mask = bytes(code < len(Kind) and (code == Kind.FEED or bool(self._plan[code])) for code in range(256))
+
+    def _must_walk_all(self) -> bool:
+        """Whether every tick may matter: something rests, or a lost symbol may speak again."""
+        return self._walk_every_row or self.market.has_losses or any(desk.is_guarding for desk in self.desks)
+
+    def _set_wake(self) -> None:
+        self._wake = min((desk.wake for desk in self.desks), default=NEVER)
+
+    # -- the walk --------------------------------------------------------------------------------------
+
+    def _walk(self, batch: TickBatch, start: int) -> int:
+        """Walk the rows that matter from `start` on; return where to go on once what matters has changed."""
+        self._walks_all = walks_all = self._must_walk_all()
+        self._must_restart = False
+        market, plan, first_seq = self.market, self._plan, batch.first_seq
+        times, kinds, symbols, prices, flags = batch.ts, batch.kind, batch.symbol, batch.price, batch.flags
+        rows = compress(range(start, len(batch)), kinds[start:].translate(_EVERY_ROW if walks_all else self._mask))
+        done = start  # rows before this one are dealt with, or do not matter
+        for row in rows:
+            ts, kind = times[row], kinds[row]
+            watched = plan[kind].get(symbols[row])
+            if ts >= self._wake or walks_all or kind == _FEED:
+                done = self._step_to(batch, done, row)
+                if self._must_restart:
+                    return done
+                continue
+            if watched is None or (kind == _BOOK and not flags[row] & LAST_OF_MESSAGE):
+                continue
+            name, desks = watched
+            market.row = row
+            if kind == _TRADE:
+                snapshot: Snapshot = TradeSnapshot(market, batch, row, ts, name, prices[row])
+            else:
+                snapshot = Snapshot(market, batch, row, ts, name)
+            for desk in desks:
+                market.asker = desk.name
+                try:
+                    answer = desk.decide(snapshot, desk.config, desk.state)
+                except (Exception, SystemExit) as error:
+                    desk.fail("generate_signal", error, Moment(ts, first_seq + row, row + 1))
+                    self._note(desk)
+                else:
+                    if answer is not None:
+                        desk.take(answer, Moment(ts, first_seq + row, row + 1))
+                        self._note(desk)
+            if self._must_restart:
+                return row + 1
+        done = self._step_to(batch, done, len(batch))
+        return done if self._must_restart else len(batch)
+
+    def _note(self, desk: Desk) -> None:
+        """The desk has acted: it may have to be woken earlier, held against every tick, or not asked again."""
+        if desk.wake < self._wake:
+            self._wake = desk.wake
+        if not desk.is_asked and desk in self._planned:
+            self._make_plan()
+            self._must_restart = True
+        if desk.is_guarding and not self._walks_all:
+            self._must_restart = True
+
+    def _step_to(self, batch: TickBatch, done: int, row: int) -> int:
+        """Take each row from `done` on at which something falls due, then `row` itself; return the next one."""
+        while True:
+            due = bisect_left(batch.ts, self._wake, done, row)
+            if due == row:
+                break
+            self._step(batch, due)
+            done = due + 1
+            if self._must_restart:
+                return done
+        if row < len(batch):
+            self._step(batch, row)
+            done = row + 1
+        return done
+
+    def _step(self, batch: TickBatch, row: int) -> None:
+        """One tick in full: what is due before it, the market, then every desk."""
+        market, ts, seq, kind = self.market, batch.ts[row], batch.first_seq + row, batch.kind[row]
+        before, after = Moment(ts, seq, row), Moment(ts, seq, row + 1)
+        if ts >= self._wake:
+            for desk in self.desks:
+                if desk.wake <= ts:
+                    desk.advance(before)
+        market.row = row
+        if kind == _FEED:
+            market.take_feed(row)
+        elif market.has_losses:
+            market.take_heard(row)
+        is_whole = bool(batch.flags[row] & LAST_OF_MESSAGE)
+        is_market = kind in _MARKET_KINDS and is_whole and batch.symbol[row] != NO_SYMBOL
+        for desk in self.desks:
+            if is_market and desk.is_guarding:
+                desk.match(after)
+            if desk.is_asked:
+                if ts >= desk.next_timer and is_whole:
+                    self._ask_by_time(desk, batch, after)
+                elif is_market and kind in _TRIGGERS[desk.strategy.trigger.kind]:
+                    self._ask(desk, batch, batch.symbols[ord(batch.symbol[row])], after)
+        self._set_wake()
+        if self._must_walk_all() != self._walks_all:
+            self._must_restart = True
+
+    def _ask_by_time(self, desk: Desk, batch: TickBatch, at: Moment) -> None:
+        """A candle or an interval has ended: ask once for each symbol that has something to show."""
+        trigger = desk.strategy.trigger
+        desk.next_timer = at.ts - at.ts % trigger.interval_ns + trigger.interval_ns
+        for symbol in sorted(self.market.chars):
+            self.market.asker = desk.name
+            if desk.watches(symbol) and self._has_news(symbol, trigger, at.stop):
+                self._ask(desk, batch, symbol, at)
+        desk.set_wake()
+
+    def _has_news(self, symbol: str, trigger: Trigger, stop: int) -> bool:
+        if trigger.kind == "candle":
+            return bool(self.market.candles(symbol, trigger.interval_ns, 1))
+        mark = self.market.mark(symbol, stop)
+        return mark == mark
+
+    def _ask(self, desk: Desk, batch: TickBatch, symbol: str, at: Moment) -> None:
+        row = at.stop - 1
+        if not desk.is_asked or not desk.watches(symbol) or self.market.is_stale(symbol):
+            return
+        self.market.asker = desk.name
+        if batch.kind[row] == _TRADE and symbol == batch.symbols[ord(batch.symbol[row])]:
+            snapshot: Snapshot = TradeSnapshot(self.market, batch, row, at.ts, symbol, batch.price[row])
+        else:
+            snapshot = Snapshot(self.market, batch, row, at.ts, symbol)
+        try:
+            answer = desk.decide(snapshot, desk.config, desk.state)
+        except (Exception, SystemExit) as error:
+            desk.fail("generate_signal", error, at)
+        else:
+            if answer is not None:
+                desk.take(answer, at)
+        self._note(desk)

@@ -1,0 +1,234 @@
+"""Portfolio events: the facts the engine asserts, past tense. Everything else is a view of them."""
+
+from decimal import Decimal
+
+import msgspec
+
+
+# Defaults are None, False and "" alone: msgspec leaves a field out where it holds the very object that is the
+# default, and an equal text made at run time is another object. What is canonical must not depend on that.
+
+
+class PortfolioEvent(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, tag=True, tag_field="type", omit_defaults=True
+):
+    """What all facts share.
+
+    strategy:  whose desk. With `seq` it names the event.
+    seq:       position in that desk's ledger, from 0 without gaps.
+    tick_seq:  the tick that caused it.
+    ts:        when it became true, ns UTC of tape time.
+    """
+
+    strategy: str
+    seq: int
+    tick_seq: int
+    ts: int
+
+
+class PortfolioOpened(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """The desk began, with `cash` of `currency` and nothing else."""
+
+    currency: str
+    cash: Decimal
+
+
+class SignalRaised(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """The strategy wanted something.
+
+    correlation_id:  links the signal to its orders, fills and exits.
+    size:            as given, in quote currency or base units as `size_in` says.
+    price ... take_profit:  as given, quote currency per base unit.
+    metadata, indicators:   JSON text, or None.
+    """
+
+    correlation_id: str
+    action: str
+    symbol: str
+    size: float
+    size_in: str
+    order_type: str
+    price: float | None = None
+    limit_price: float | None = None
+    stop_price: float | None = None
+    stop_loss: float | None = None
+    take_profit: float | None = None
+    time_in_force: str
+    post_only: bool = False
+    reason: str = ""
+    metadata: str | None = None
+    indicators: str | None = None
+
+
+class SignalRejected(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """The signal before it did not become an order; `reason` says why."""
+
+    correlation_id: str
+    symbol: str
+    reason: str
+
+
+class OrderSubmitted(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """An order left for the venue, and reaches it at `arrives_at` (ns).
+
+    side:         buy, sell, short or cover.
+    quantity:     base units; None where `notional` limits the order instead.
+    notional:     quote currency to trade at most, fee excluded; None where `quantity` is given.
+    limit_price:  quote currency per base unit; None for a market order.
+    purpose:      signal, stop_loss or take_profit.
+    """
+
+    order_id: str
+    correlation_id: str
+    symbol: str
+    side: str
+    order_type: str
+    arrives_at: int
+    quantity: Decimal | None = None
+    notional: Decimal | None = None
+    limit_price: Decimal | None = None
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+    time_in_force: str
+    post_only: bool = False
+    purpose: str
+
+
+class OrderRested(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A limit order arrived and found nobody to trade with; it waits at the venue."""
+
+    order_id: str
+    correlation_id: str
+    symbol: str
+
+
+class OrderFilled(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """Part or all of an order traded.
+
+    price:      quote currency per base unit, slippage included.
+    quantity:   base units, always positive; `side` carries the direction.
+    fee:        quote currency; positive when paid, negative when rebated.
+    liquidity:  maker where the order rested, taker where it crossed.
+    realized:   quote currency locked in by this fill, net of its fee: of an opening fill just minus the fee.
+    cash:       what it left of the quote currency.
+    position:   base units it left of the symbol, negative when short.
+    cost:       quote currency paid for that position, negative (received) when short.
+    rate:       desk currency for one unit of quote currency at the time; None where they are the same
+                currency, zero where no price was known.
+    """
+
+    order_id: str
+    correlation_id: str
+    symbol: str
+    side: str
+    price: Decimal
+    quantity: Decimal
+    fee: Decimal
+    liquidity: str
+    realized: Decimal
+    cash: Decimal
+    position: Decimal
+    cost: Decimal
+    rate: Decimal | None = None
+
+
+class CancelSubmitted(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A request to cancel an order left for the venue, and reaches it at `arrives_at` (ns)."""
+
+    order_id: str
+    correlation_id: str
+    symbol: str
+    arrives_at: int
+
+
+class OrderCanceled(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What was left of an order is gone, because of `reason`."""
+
+    order_id: str
+    correlation_id: str
+    symbol: str
+    reason: str
+
+
+class OrderExpired(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """An order that trades on arrival or not at all found nothing to trade with."""
+
+    order_id: str
+    correlation_id: str
+    symbol: str
+
+
+class OrderRejected(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """The order arrived and could not be accepted; `reason` says why."""
+
+    order_id: str
+    correlation_id: str
+    symbol: str
+    reason: str
+
+
+class StopTriggered(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """The market reached a position's exit; the order that closes it comes next.
+
+    kind:   stop_loss or take_profit.
+    level:  the exit's price, quote currency per base unit.
+    price:  the price that reached it.
+    """
+
+    correlation_id: str
+    symbol: str
+    kind: str
+    level: Decimal
+    price: Decimal
+
+
+class PortfolioMarked(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """The desk was valued.
+
+    cash:    balance of the desk's currency.
+    equity:  all balances in the desk's currency at known prices; None where one of them has no known
+             price, which `unknown` names.
+    """
+
+    cash: Decimal
+    equity: Decimal | None
+    unknown: str = ""
+
+
+class StrategyFailed(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """The strategy raised or answered nonsense, and is not asked again.
+
+    where:      the function of its contract that failed.
+    exception:  the type's name. Not its text: that may hold an address and would differ in every run.
+    file, line: where in the strategy's own code, line 0 where it is not there.
+    """
+
+    where: str
+    exception: str
+    file: str
+    line: int
+    detail: str = ""
+
+
+class DeskHalted(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """The desk takes no more signals, because of `reason`."""
+
+    reason: str
+
+
+Event = (
+    PortfolioOpened
+    | SignalRaised
+    | SignalRejected
+    | OrderSubmitted
+    | OrderRested
+    | OrderFilled
+    | CancelSubmitted
+    | OrderCanceled
+    | OrderExpired
+    | OrderRejected
+    | StopTriggered
+    | PortfolioMarked
+    | StrategyFailed
+    | DeskHalted
+)

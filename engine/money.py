@@ -1,0 +1,109 @@
+"""Decimal rules: how prices, quantities and cash are made from market data, and rounded where they are born.
+
+Every number of money has exactly twelve decimals, so that its text in a digest, its decimal128(38, 12) in
+Parquet and its value in memory are the same thing. Arithmetic goes through one private context: operators
+such as `a * b` would use the thread's, which a strategy is free to change.
+"""
+
+import math
+from decimal import (
+    ROUND_CEILING,
+    ROUND_FLOOR,
+    ROUND_HALF_EVEN,
+    Context,
+    Decimal,
+    DivisionByZero,
+    InvalidOperation,
+    Overflow,
+)
+from functools import lru_cache
+
+_CONTEXT = Context(prec=60, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
+_FLOOR = Context(prec=60, rounding=ROUND_FLOOR, traps=[InvalidOperation, DivisionByZero, Overflow])
+_CEILING = Context(prec=60, rounding=ROUND_CEILING, traps=[InvalidOperation, DivisionByZero, Overflow])
+
+QUANTUM = Decimal("0.000000000001")
+"""The smallest amount of anything: twelve decimals."""
+ZERO = Decimal("0.000000000000")
+ONE = Decimal("1.000000000000")
+BPS = Decimal("0.0001")
+DEFAULT_LOT = Decimal("0.00000001")
+"""Quantity step where the tape does not know the instrument: eight decimals, as BTC has."""
+
+add = _CONTEXT.add
+subtract = _CONTEXT.subtract
+_quantize = _CONTEXT.quantize
+_multiply = _CONTEXT.multiply
+_divide = _CONTEXT.divide
+
+
+def money(number: float | str | Decimal) -> Decimal:
+    """`number` as money. A float is taken at its shortest text, which is what the venue printed.
+
+    Raises ValueError where it is not finite or does not fit into 38 digits.
+    """
+    return _of_float(float(number)) if isinstance(number, float) else _made(number)
+
+
+@lru_cache(maxsize=16_384)  # prices come back: every desk asks for the same ones, and they move by ticks
+def _of_float(number: float) -> Decimal:
+    return _made(repr(number))
+
+
+def _made(number: str | Decimal) -> Decimal:
+    try:
+        made = _quantize(Decimal(number), QUANTUM)
+    except InvalidOperation as error:
+        raise ValueError(f"not an amount of money: {number!r}") from error
+    if not made.is_finite() or made.adjusted() > 25:
+        raise ValueError(f"not an amount of money: {number!r}")
+    return made or ZERO  # never a negative zero, which Parquet could not keep
+
+
+def multiply(a: Decimal, b: Decimal) -> Decimal:
+    """The product, rounded half to even at twelve decimals."""
+    return _quantize(_multiply(a, b), QUANTUM)
+
+
+def divide(a: Decimal, b: Decimal) -> Decimal:
+    """The quotient, rounded half to even at twelve decimals."""
+    return _quantize(_divide(a, b), QUANTUM)
+
+
+def share(whole: Decimal, part: Decimal, of: Decimal) -> Decimal:
+    """`whole * part / of`, rounded once; exactly `whole` where part equals `of`."""
+    if part == of:
+        return whole
+    return add(ZERO, _quantize(_divide(_multiply(whole, part), of), QUANTUM))
+
+
+def negate(a: Decimal) -> Decimal:
+    """Minus `a`, never a negative zero."""
+    return subtract(ZERO, a)
+
+
+def floor_to(amount: Decimal, step: Decimal) -> Decimal:
+    """The largest multiple of `step` that does not exceed `amount` (both positive)."""
+    return _quantize(_multiply(_FLOOR.to_integral_value(_FLOOR.divide(amount, step)), step), QUANTUM)
+
+
+def ceil_to(amount: Decimal, step: Decimal) -> Decimal:
+    """The smallest multiple of `step` that is not below `amount` (both positive)."""
+    return _quantize(_multiply(_CEILING.to_integral_value(_CEILING.divide(amount, step)), step), QUANTUM)
+
+
+def floor_divide(a: Decimal, b: Decimal, step: Decimal) -> Decimal:
+    """`a / b`, cut down to a multiple of `step`: how much of something at price `b` an amount `a` buys."""
+    return _quantize(_multiply(_FLOOR.to_integral_value(_FLOOR.divide(_FLOOR.divide(a, b), step)), step), QUANTUM)
+
+
+def bps_of(amount: Decimal, bps: Decimal) -> Decimal:
+    """`bps` basis points of `amount` (1 bps = 0.01 %), rounded once."""
+    return _quantize(_multiply(_multiply(amount, bps), BPS), QUANTUM)
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is a finite real number a strategy may hand us (not a bool)."""
+    if type(value) is float:
+        return math.isfinite(value)
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value)

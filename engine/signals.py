@@ -1,0 +1,108 @@
+"""What a strategy wants, and the shape of a strategy."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+ACTIONS = ("buy", "sell", "short", "cover", "close", "cancel")
+ORDER_TYPES = ("market", "limit")
+TIMES_IN_FORCE = ("gtc", "ioc", "fok")
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """A strategy's wish; the desk makes an order of it, or says why not.
+
+    action:         buy (opens or adds long), sell (reduces or closes long, never short), short (opens or
+                    adds short), cover (reduces or closes short), close (whatever is open), cancel (every
+                    resting order of the symbol).
+    symbol:         canonical BASE/QUOTE.
+    size:           in quote currency, or in base units with size_in="base". Not needed to close or cancel.
+    price:          a reference for the log; it prices nothing.
+    order_type:     "market" or "limit" (which needs limit_price, quote currency per base unit).
+    stop_loss, take_profit:  prices at which the position is closed; they replace those of earlier signals.
+    metadata:       JSON-able; kept with the signal and handed back with its fills.
+    time_in_force:  "gtc" rests until filled or canceled; "ioc" and "fok" trade on arrival or not at all.
+    post_only:      reject the order if it would take liquidity on arrival.
+    """
+
+    action: str
+    symbol: str
+    size: float = 0.0
+    price: float | None = None
+    reason: str = ""
+    order_type: str = "market"
+    limit_price: float | None = None
+    stop_price: float | None = None
+    stop_loss: float | None = None
+    take_profit: float | None = None
+    metadata: Mapping[str, Any] | None = None
+    size_in: str = "quote"
+    time_in_force: str = "gtc"
+    post_only: bool = False
+
+
+class Trigger(msgspec.Struct, frozen=True):
+    """When a strategy is asked.
+
+    kind:         tick, trade, quote, book: on such a tick of a symbol it watches (a book, once its message
+                  is complete); candle: when an interval ends; every: each interval of tape time.
+    interval_ns:  of candle and every; else 0.
+    """
+
+    kind: str
+    interval_ns: int = 0
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether time rather than a tick of its own kind fires it."""
+        return self.interval_ns > 0
+
+
+_UNITS_NS = {
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": 86_400_000_000_000,
+}
+
+
+def interval_ns(text: str) -> int:
+    """Nanoseconds of "500ms", "30s", "1m", "4h" or "1d". Raises ValueError for anything else."""
+    for unit in ("ms", "s", "m", "h", "d"):
+        digits = text.removesuffix(unit)
+        if digits != text and digits.isascii() and digits.isdigit() and int(digits) > 0:
+            return int(digits) * _UNITS_NS[unit]
+    raise ValueError(f"expected an interval such as 500ms, 30s, 1m, 4h or 1d, found {text!r}")
+
+
+def trigger_of(text: str) -> Trigger:
+    """The trigger that a strategy's TRIGGER names. Raises ValueError where it names none."""
+    if text in ("tick", "trade", "quote", "book"):
+        return Trigger(text)
+    kind, _, interval = text.partition(":")
+    if kind in ("candle", "every") and interval:
+        return Trigger(kind, interval_ns(interval))
+    raise ValueError(f"expected tick, trade, quote, book, candle:INTERVAL or every:INTERVAL, found {text!r}")
+
+
+class Strategy(msgspec.Struct, frozen=True, kw_only=True):
+    """A strategy as the loader found it: plain functions and their settings, without any state.
+
+    symbols:          those it watches, or None for every symbol on the feed.
+    generate_signal:  called by the parameter names in `wants`, a choice of data, config, state, portfolio.
+    path:             the file its code objects name, to tell its lines from ours in a traceback.
+    """
+
+    name: str
+    version: str
+    symbols: tuple[str, ...] | None
+    config: Mapping[str, Any]
+    trigger: Trigger
+    generate_signal: Callable[..., Any]
+    wants: tuple[str, ...] = ("data", "config", "state")
+    on_start: Callable[..., Any] | None = None
+    on_fill: Callable[..., Any] | None = None
+    on_stop: Callable[..., Any] | None = None
+    path: str = ""
