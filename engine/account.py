@@ -22,7 +22,7 @@ class OpenPosition(msgspec.Struct, frozen=True):
 
 
 class OpenOrder(msgspec.Struct, frozen=True):
-    """An order on its way or at the venue; `quantity` is NaN where the order is limited by `notional`, and vice versa."""
+    """An order on its way or at the venue. Of `quantity` and `notional` the one that does not limit it is NaN."""
 
     order_id: str
     symbol: str

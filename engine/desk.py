@@ -53,7 +53,9 @@ class Nonsense(TypeError):
 class Desk:
     """A strategy at work.
 
-    wake:  the tape time at which something is due that no tick announces: an arrival, a mark or a timer.
+    wake:         the tape time at which something is due that no tick announces: an arrival, a mark, a timer.
+    is_guarding:  whether some resting order or exit must be held against every tick.
+    is_asked:     whether its strategy is still asked for signals.
     """
 
     __slots__ = (
@@ -68,6 +70,7 @@ class Desk:
         "decide",
         "execution",
         "is_asked",
+        "is_guarding",
         "mark_every_ns",
         "name",
         "next_mark",
@@ -98,6 +101,7 @@ class Desk:
         self.config: dict[str, Any] = copy.deepcopy(dict(strategy.config))
         self.state: dict[str, Any] = {}
         self.is_asked = True
+        self.is_guarding = False
         self.wake = self.next_mark = self.next_timer = NEVER
         self._model: FillModel = model or TouchModel()
         self._because: dict[str, Signal] = {}
@@ -128,31 +132,33 @@ class Desk:
         """Whether the strategy asked for this symbol."""
         return self.strategy.symbols is None or symbol in self.strategy.symbols
 
-    @property
-    def is_guarding(self) -> bool:
-        """Whether some resting order or exit must be held against every tick."""
-        return bool(self.portfolio.resting or self.portfolio.exits)
-
     # -- time passes -----------------------------------------------------------------------------------
 
     def advance(self, at: Moment) -> None:
         """Everything due by `at.ts`, each at its own time, against the market before row `at.stop`."""
         while True:
-            order = next(iter(self.portfolio.in_flight.values()), None)
-            cancel = self.portfolio.cancels[0] if self.portfolio.cancels else None
-            due = order.arrives_at if order is not None else NEVER
-            is_cancel = cancel is not None and (order is None or (cancel.arrives_at, cancel.seq) < (due, order.seq))
-            if is_cancel and cancel is not None:
-                due = cancel.arrives_at
-            if self.next_mark <= min(due, at.ts):
+            due = self._next_arrival()
+            if self.next_mark <= at.ts and (due is None or self.next_mark <= due.arrives_at):
                 self._mark_if_moved(Moment(self.next_mark, at.seq, at.stop), at.ts)
-            elif due > at.ts:
+            elif due is None or due.arrives_at > at.ts:
                 break
-            elif is_cancel and cancel is not None:
-                self._cancel(cancel.order_id, "requested", Moment(due, at.seq, at.stop))
-            elif order is not None:
-                self._arrive(order, Moment(due, at.seq, at.stop))
+            elif isinstance(due, events.OrderSubmitted):
+                self._arrive(due, Moment(due.arrives_at, at.seq, at.stop))
+            else:
+                self._cancel(due.order_id, "requested", Moment(due.arrives_at, at.seq, at.stop))
         self.set_wake()
+
+    def _next_arrival(self) -> events.OrderSubmitted | events.CancelSubmitted | None:
+        """The order or cancel that reaches the venue next; of two at the same time the one sent first."""
+        first: events.OrderSubmitted | events.CancelSubmitted | None = None
+        for order in self.portfolio.in_flight.values():
+            first = order
+            break
+        if self.portfolio.cancels:
+            cancel = self.portfolio.cancels[0]
+            if first is None or (cancel.arrives_at, cancel.seq) < (first.arrives_at, first.seq):
+                return cancel
+        return first
 
     def finish(self, at: Moment) -> None:
         """The tape is over: a last mark, and `on_stop`."""
@@ -161,13 +167,17 @@ class Desk:
             self._call("on_stop", self.strategy.on_stop, at, self.state)
 
     def set_wake(self) -> None:
-        """Work out anew when something falls due."""
-        wake = min(self.next_mark, self.next_timer)
-        for order in self.portfolio.in_flight.values():
-            wake = min(wake, order.arrives_at)
-        for cancel in self.portfolio.cancels:
-            wake = min(wake, cancel.arrives_at)
+        """Work out anew when something falls due, and whether anything rests."""
+        portfolio = self.portfolio
+        wake = self.next_mark if self.next_mark < self.next_timer else self.next_timer
+        for order in portfolio.in_flight.values():
+            if order.arrives_at < wake:
+                wake = order.arrives_at
+        for cancel in portfolio.cancels:
+            if cancel.arrives_at < wake:
+                wake = cancel.arrives_at
         self.wake = wake
+        self.is_guarding = bool(portfolio.resting or portfolio.exits)
 
     def _mark_if_moved(self, at: Moment, now_ns: int) -> None:
         equity, unknown = valuation(self.portfolio, self._market, at.stop)
@@ -269,7 +279,7 @@ class Desk:
         )
 
     def _raised(self, signal: Signal, correlation_id: str, at: Moment) -> events.SignalRaised:
-        if not all(isinstance(text, str) for text in (signal.action, signal.symbol, signal.reason)):
+        if not (_is_text(signal.action) and _is_text(signal.symbol) and _is_text(signal.reason)):
             raise Nonsense("a Signal whose action, symbol or reason is not text")
         indicators = self.state.get("indicators")
         return events.SignalRaised(
@@ -345,9 +355,9 @@ class Desk:
             return
         trade = batch.price[row] if batch.kind[row] == Kind.TRADE else NAN
         for order in list(self.portfolio.resting.values()):
-            if order.symbol == symbol and order.limit_price is not None:
-                if self._model.is_hit(order.side, float(order.limit_price), trade, quote):
-                    self._fill(order, order.limit_price, self.execution.maker_bps, "maker", at)
+            limit = order.limit_price if order.symbol == symbol else None
+            if limit is not None and self._model.is_hit(order.side, float(limit), trade, quote):
+                self._fill(order, limit, self.execution.maker_bps, "maker", at)
         if symbol in self.portfolio.exits:
             self._watch_exit(symbol, trade, quote, at)
         self.set_wake()
@@ -600,8 +610,14 @@ def _place(error: BaseException, path: str) -> tuple[str, int]:
     return path.rpartition("/")[2], found
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
 def _number(value: object) -> float | None:
-    return float(value) if value is not None and is_number(value) else None  # type: ignore[arg-type]  # is_number has looked
+    if value is None:
+        return None
+    return float(value) if is_number(value) else None  # type: ignore[arg-type]  # is_number has looked
 
 
 def _next_multiple(ts: int, interval_ns: int) -> int:

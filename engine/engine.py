@@ -6,8 +6,8 @@ found by looking back when it is needed. That gives the same bytes as walking ev
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from itertools import compress
+from collections.abc import Iterator, Sequence
+from itertools import compress, repeat
 
 from engine.desk import NEVER, Desk, Moment
 from engine.events import Event
@@ -26,7 +26,6 @@ _TRIGGERS: dict[str, tuple[Kind, ...]] = {
 }
 _TRADE, _BOOK, _FEED = int(Kind.TRADE), int(Kind.BOOK), int(Kind.FEED)  # plain numbers: the loop compares millions
 _MARKET_KINDS = frozenset({Kind.TRADE, Kind.QUOTE, Kind.BOOK})
-_EVERY_ROW = bytes([1]) * 256
 
 
 class Engine:
@@ -46,6 +45,7 @@ class Engine:
         self._plan: list[dict[str, tuple[str, list[Desk]]]] = []
         self._planned: list[Desk] = []
         self._planned_symbols = 0
+        self._wanted: list[int] = []
         self._mask = b""
 
     def process(self, batch: TickBatch) -> list[Event]:
@@ -96,56 +96,94 @@ class Engine:
                 for symbol, char in self.market.chars.items():
                     if desk.watches(symbol):
                         self._plan[kind].setdefault(char, (symbol, []))[1].append(desk)
-        self._mask = bytes(code < len(Kind) and (code == Kind.FEED or bool(self._plan[code])) for code in range(256))
+        self._wanted = [kind for kind in range(len(Kind)) if self._plan[kind]]
+        self._mask = bytes(code in self._wanted for code in range(256))
 
     def _must_walk_all(self) -> bool:
         """Whether every tick may matter: something rests, or a lost symbol may speak again."""
-        return self._walk_every_row or self.market.has_losses or any(desk.is_guarding for desk in self.desks)
+        if self._walk_every_row or self.market.has_losses:
+            return True
+        for desk in self.desks:  # a plain loop: it runs at every step
+            if desk.is_guarding:
+                return True
+        return False
 
     def _set_wake(self) -> None:
-        self._wake = min((desk.wake for desk in self.desks), default=NEVER)
+        wake = NEVER
+        for desk in self.desks:
+            if desk.wake < wake:
+                wake = desk.wake
+        self._wake = wake
 
     # -- the walk --------------------------------------------------------------------------------------
 
     def _walk(self, batch: TickBatch, start: int) -> int:
-        """Walk the rows that matter from `start` on; return where to go on once what matters has changed."""
-        self._walks_all = walks_all = self._must_walk_all()
+        """Walk the rows that matter from `start` on, up to the next feed row or until what matters has changed.
+
+        Returns the row to go on from.
+        """
+        self._walks_all = self._must_walk_all()
         self._must_restart = False
-        market, plan, first_seq = self.market, self._plan, batch.first_seq
-        times, kinds, symbols, prices, flags = batch.ts, batch.kind, batch.symbol, batch.price, batch.flags
-        rows = compress(range(start, len(batch)), kinds[start:].translate(_EVERY_ROW if walks_all else self._mask))
+        feed = batch.kind.find(_FEED, start)
+        stop = len(batch) if feed < 0 else feed
         done = start  # rows before this one are dealt with, or do not matter
-        for row in rows:
-            ts, kind = times[row], kinds[row]
-            watched = plan[kind].get(symbols[row])
-            if ts >= self._wake or walks_all or kind == _FEED:
+        if self._walks_all:
+            while done < stop:
+                done = self._step_to(batch, done, done)
+                if self._must_restart:
+                    return done
+        market = self.market
+        for snapshot, desks in self._moments(batch, done, stop):
+            row = snapshot._row
+            if snapshot.ts >= self._wake:
                 done = self._step_to(batch, done, row)
                 if self._must_restart:
                     return done
                 continue
-            if watched is None or (kind == _BOOK and not flags[row] & LAST_OF_MESSAGE):
-                continue
-            name, desks = watched
             market.row = row
-            if kind == _TRADE:
-                snapshot: Snapshot = TradeSnapshot(market, batch, row, ts, name, prices[row])
-            else:
-                snapshot = Snapshot(market, batch, row, ts, name)
             for desk in desks:
                 market.asker = desk.name
                 try:
                     answer = desk.decide(snapshot, desk.config, desk.state)
                 except (Exception, SystemExit) as error:
-                    desk.fail("generate_signal", error, Moment(ts, first_seq + row, row + 1))
+                    desk.fail("generate_signal", error, Moment(snapshot.ts, batch.first_seq + row, row + 1))
                     self._note(desk)
                 else:
                     if answer is not None:
-                        desk.take(answer, Moment(ts, first_seq + row, row + 1))
+                        desk.take(answer, Moment(snapshot.ts, batch.first_seq + row, row + 1))
                         self._note(desk)
             if self._must_restart:
                 return row + 1
-        done = self._step_to(batch, done, len(batch))
-        return done if self._must_restart else len(batch)
+        done = self._step_to(batch, done, stop)
+        return done if self._must_restart else max(done, stop)
+
+    def _moments(self, batch: TickBatch, start: int, stop: int) -> Iterator[tuple[Snapshot, list[Desk]]]:
+        """A snapshot of each row from `start` to `stop` that some desk is triggered by, and those desks.
+
+        Where desks are triggered by the trades of the only symbol and by nothing else, which is how most
+        strategies on most tapes are, C loops make the snapshots.
+        """
+        if start >= stop or not self._wanted:
+            return iter(())
+        rows = list(compress(range(start, stop), batch.kind[start:stop].translate(self._mask)))
+        if self._wanted == [_TRADE] and len(self.market.chars) == 1:
+            (symbol, desks), *_ = self._plan[_TRADE].values()
+            times, prices = map(batch.ts.__getitem__, rows), map(batch.price.__getitem__, rows)
+            snapshots = map(TradeSnapshot, repeat(self.market), repeat(batch), rows, times, repeat(symbol), prices)
+            return zip(snapshots, repeat(desks), strict=False)
+        return self._mixed_moments(batch, rows)
+
+    def _mixed_moments(self, batch: TickBatch, rows: list[int]) -> Iterator[tuple[Snapshot, list[Desk]]]:
+        market, plan, kinds, symbols, times = self.market, self._plan, batch.kind, batch.symbol, batch.ts
+        for row in rows:
+            kind = kinds[row]
+            watched = plan[kind].get(symbols[row])
+            if watched is None:
+                continue
+            if kind == _TRADE:
+                yield TradeSnapshot(market, batch, row, times[row], watched[0], batch.price[row]), watched[1]
+            elif kind != _BOOK or batch.flags[row] & LAST_OF_MESSAGE:
+                yield Snapshot(market, batch, row, times[row], watched[0]), watched[1]
 
     def _note(self, desk: Desk) -> None:
         """The desk has acted: it may have to be woken earlier, held against every tick, or not asked again."""

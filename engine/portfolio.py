@@ -130,7 +130,10 @@ class Portfolio:
 
     def is_exposed(self) -> bool:
         """Whether anything but the desk's own currency is held or owed."""
-        return any(amount and asset != self.currency for asset, amount in self.balances.items())
+        for asset, amount in self.balances.items():  # a plain loop: it runs at every mark
+            if amount and asset != self.currency:
+                return True
+        return False
 
     def reserved(self, quote: str, besides: str = "") -> Decimal:
         """Quote currency that open buy orders may still spend, before fees; `besides` names one to leave out."""

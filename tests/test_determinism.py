@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import ledgers, lines, replay
-from tests.chance import SYMBOLS, Cast, Move, casts, desks_of, market_of, moves
+from tests.random_markets import SYMBOLS, Cast, Move, casts, desks_of, market_of, moves
 
 cuts = st.lists(st.integers(0, 60), max_size=6)
 

@@ -1,0 +1,99 @@
+"""How fast is a replay, from tape to sealed ledger? Goals: 1.5, 0.4 and 2.0 M ticks/s for W1, W2 and W3.
+
+The machine may be shared, so every run is set against two loops timed right before it in the same process:
+what CPython does at best here with one multiplication and one addition a tick (`bare`), and with one
+snapshot and one call a tick (`call`). Compare ratios, not seconds, between machines and days.
+"""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import workloads
+
+from apps.config import ConfigFile, settle
+from apps.loader import load_strategies
+from apps.session import replay
+from engine.snapshot import TradeSnapshot
+from recorder.tape import Tape
+
+ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+
+
+def main() -> None:
+    """Print a line for each workload, and one for the cold process."""
+    trades, quotes = workloads.trades_tape(), workloads.quotes_tape()
+    print(f"{'':24}{'M ticks/s':>12}{'best':>8}{'/ bare':>9}{'/ call':>9}{'fills':>10}{'cpu s':>8}")
+    for name, tape, count, jobs in (
+        ("W1, 1 strategy", trades, 1, 1),
+        ("W2, 8 strategies", trades, 8, None),
+        ("W2, 8, one process", trades, 8, 1),
+        ("W3, 4 M ticks", quotes, 1, 1),
+    ):
+        rounds = [_round(tape, count, jobs) for _ in range(ROUNDS)]
+        speeds = [tape.rows / seconds / 1e6 for seconds, *_ in rounds]
+        bare = statistics.median(speed / reference for speed, (_, _, reference, _, _) in zip(speeds, rounds, strict=True))
+        call = statistics.median(speed / reference for speed, (_, _, _, reference, _) in zip(speeds, rounds, strict=True))
+        cpu = statistics.median(cpu for *_, cpu in rounds)
+        print(
+            f"{name:24}{statistics.median(speeds):12.2f}{max(speeds):8.2f}{bare:9.3f}{call:9.3f}{rounds[0][1]:10,}{cpu:8.2f}"
+        )
+    cold = [_cold(trades) for _ in range(ROUNDS)]
+    print(f"W1 from cold process to printed report: median {statistics.median(cold):.2f} s, best {min(cold):.2f} s")
+
+
+def _round(tape: Tape, count: int, jobs: int | None) -> tuple[float, int, float, float, float]:
+    """Seconds, events, and the two reference loops in M/s; CPU seconds of this process."""
+    bare, call = _speed(_bare), _speed(_call)
+    files = load_strategies(workloads.strategies(count))
+    config = settle(ConfigFile(), files, tape.venue, tape.symbols)
+    with tempfile.TemporaryDirectory() as folder:
+        cpu = time.process_time()
+        manifest = replay(tape, [str(path) for path in tape.paths], files, config, Path(folder) / "run", jobs=jobs)
+        return manifest.seconds, manifest.events, bare, call, time.process_time() - cpu
+
+
+def _cold(tape: Tape) -> float:
+    """Seconds from starting Python to the printed report of W1."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", "from apps.cli import main; main()", "replay", str(tape.paths[0])]
+        strategy = str(workloads.strategies(1)[0])
+        started = time.perf_counter()
+        subprocess.run([*command, "--strategies", strategy, "--out", f"{folder}/run"], check=True, capture_output=True)
+        return time.perf_counter() - started
+
+
+_PRICES = [50_000.0 + number for number in range(200_000)]
+
+
+def _speed(loop: Callable[[], None]) -> float:
+    """Best of five, in millions of ticks a second."""
+    best = float("inf")
+    for _ in range(5):
+        started = time.perf_counter()
+        loop()
+        best = min(best, time.perf_counter() - started)
+    return len(_PRICES) / best / 1e6
+
+
+def _bare() -> None:
+    average = 0.0
+    for price in _PRICES:
+        average = average * 0.9 + price * 0.1
+
+
+def _call() -> None:
+    for row, price in enumerate(_PRICES):
+        _nothing(TradeSnapshot(None, None, row, row, "BTC/USD", price))  # type: ignore[arg-type]  # never asked
+
+
+def _nothing(data: object) -> None:
+    return None
+
+
+if __name__ == "__main__":
+    main()
