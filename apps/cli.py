@@ -14,8 +14,6 @@ from apps.problems import UserProblem, nearest
 from recorder.problems import Problem
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from apps.loader import StrategyFile
     from recorder.tape import Tape
 
@@ -51,7 +49,7 @@ def main() -> NoReturn:
 
 @app.command()
 def replay(
-    tapes: Annotated[list[str], typer.Argument(metavar="TAPE...", help="Tape files, folders of parts, or a run.")],
+    tapes: Annotated[list[str], typer.Argument(metavar="TAPE", help="Tape files, folders of parts, or a run.")],
     strategies: Annotated[
         list[Path] | None, typer.Option("--strategies", help="Strategy files or folders of them [strategies/].")
     ] = None,
@@ -67,10 +65,13 @@ def replay(
     logs: Annotated[bool, typer.Option("--logs", help="Also write JSON Lines logs into the run.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run strategies over a tape, each with its own money: leaderboard, report, digest."""
+    """Run strategies over a tape.
+
+    Each has its own money. A leaderboard, a report and the digest follow.
+    """
     from apps.config import read_config, settle
     from apps.loader import find_strategies, load_strategies
-    from apps.report import print_replay, replay_json, to_json
+    from apps.report import print_replay, replay_json, stdout, to_json
     from apps.session import Range
     from apps.session import replay as run_replay
 
@@ -104,21 +105,24 @@ def replay(
     if as_json:
         print(to_json(replay_json(str(run), manifest, leaderboard)))
     else:
-        print_replay(_console(), str(run), manifest, leaderboard)
+        print_replay(stdout(), str(run), manifest, leaderboard)
     if manifest.status == "interrupted":
         raise typer.Exit(130)
 
 
 @app.command()
 def verify(
-    run: Annotated[str, typer.Argument(help="A run: its folder, its name in data/runs, or latest.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, its name in data/runs, or latest.")],
     current: Annotated[bool, typer.Option("--current", help="With today's strategy files, not the run's own.")] = False,
     strategies: Annotated[list[Path] | None, typer.Option(help="Where today's files are [strategies/].")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replay a run's tape and compare its ledger event by event: identical, or the first difference."""
+    """Replay a run and compare every event.
+
+    Prints `identical` and the digest, or the first event that differs: which desk, which event, both versions.
+    """
     from apps.loader import find_strategies, load_strategies
-    from apps.report import to_json
+    from apps.report import print_difference, stdout, to_json
     from apps.session import difference_as_json
     from apps.session import verify as run_verify
     from recorder.runs import find_run, read_manifest
@@ -142,9 +146,7 @@ def verify(
     elif difference is None:
         print(f"identical {verdict.digest} ({verdict.events:,} events)")
     else:
-        print(f"different: {difference['strategy']} event {difference['seq']}")
-        print(f"  recorded {to_json(difference['recorded'])}")
-        print(f"  replayed {to_json(difference['replayed'])}")
+        print_difference(stdout(), difference)
     if not verdict.identical:
         raise typer.Exit(1)
 
@@ -154,10 +156,13 @@ def sql(
     words: Annotated[list[str], typer.Argument(metavar="[RUN] QUERY", help="A run [latest], and one SELECT.")],
     as_json: AsJson = False,
 ) -> None:
-    """Ask DuckDB about a run: signals, orders, fills, positions, equity, round_trips, leaderboard, ticks, trades,
-    quotes, feed."""
+    """Ask DuckDB about a run.
+
+    Its views: signals, orders, fills, positions, positions_now, equity, round_trips, leaderboard, events; and of its
+    tape ticks, trades, quotes, feed. Times are ns UTC: make_timestamp_ns(ts) shows one as a date.
+    """
     from apps.queries import open_run, table
-    from apps.report import to_json
+    from apps.report import print_answer, stdout, to_json
     from recorder.runs import LATEST, find_run
 
     if len(words) > 2:
@@ -167,42 +172,44 @@ def sql(
     if as_json:
         print(to_json(_query(folder, query)))
         return
-    names, rows = table(open_run(folder), query)
-    _print_table(names, rows)
+    print_answer(stdout(), *table(open_run(folder), query))
 
 
 @app.command()
 def inspect(
-    tapes: Annotated[list[str], typer.Argument(metavar="TAPE...", help="Tape files, folders of parts, or a run.")],
+    tapes: Annotated[list[str], typer.Argument(metavar="TAPE", help="Tape files, folders of parts, or a run.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show what is on a tape, and its quality passport."""
-    from apps.report import inspect_json, print_inspect, to_json
+    """Show what is on a tape, and how good it is."""
+    from apps.report import inspect_json, print_inspect, stdout, to_json
 
     tape, _ = _tape(tapes)
     if as_json:
         print(to_json(inspect_json(tape)))
     else:
-        print_inspect(_console(), tape)
+        print_inspect(stdout(), tape)
 
 
 @app.command("import")
 def import_(
     kind: Annotated[str, typer.Argument(metavar="FORMAT", help="hftbacktest, cryptofeed, frames or ticks.")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="The captured files, in order.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="The captured files, in order.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The tape to write.")],
     venue: Annotated[str | None, typer.Option(help="Whose frames they are: kraken or binance.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a tape of real captures, through the decoders that a live feed uses."""
+    """Make a tape of captured frames or ticks.
+
+    Frames go through the decoders that a live feed uses.
+    """
     from apps.importing import import_files
-    from apps.report import inspect_json, print_inspect, to_json
+    from apps.report import inspect_json, print_inspect, stdout, to_json
 
     tape = import_files(kind, venue, files, out)
     if as_json:
         print(to_json(inspect_json(tape)))
     else:
-        print_inspect(_console(), tape)
+        print_inspect(stdout(), tape)
 
 
 @app.command()
@@ -211,35 +218,42 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The same seed makes the same tape.")] = 7,
     minutes: Annotated[float, typer.Option(min=0.01, help="Length in minutes of tape time.")] = 10.0,
 ) -> None:
-    """Make a tape of a simulated market (it is marked as simulated wherever it is used)."""
-    from apps.importing import simulated_tape
-    from apps.report import print_inspect
+    """Make a tape of a simulated market.
 
-    print_inspect(_console(), simulated_tape(seed, minutes, out))
+    It is marked as simulated wherever it is used.
+    """
+    from apps.importing import simulated_tape
+    from apps.report import print_inspect, stdout
+
+    print_inspect(stdout(), simulated_tape(seed, minutes, out))
 
 
 @app.command()
 def runs(as_json: AsJson = False) -> None:
-    """List the runs in data/runs, the newest first."""
-    from apps.report import print_runs, runs_json, to_json
+    """List the runs in data/runs, newest first."""
+    from apps.report import print_runs, runs_json, stdout, to_json
     from recorder.runs import list_runs
 
     found = list_runs(RUNS)
     if as_json:
         print(to_json(runs_json(found)))
     elif found:
-        print_runs(_console(), found)
+        print_runs(stdout(), found)
     else:
         print(f"No runs in {RUNS} yet: `wspt replay TAPE` makes one.")
 
 
 @app.command()
-def new(name: Annotated[str, typer.Argument(help="Name of the strategy, and of its file.")]) -> None:
-    """Start a strategy: a file in strategies/ that runs as it is."""
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the strategy, and of its file.")],
+) -> None:
+    """Start a strategy: a file that runs as it is."""
     from apps.loader import load_strategy
     from apps.template import TEMPLATE
 
     path = STRATEGIES / f"{name}.py"
+    if path.name != f"{name}.py" or not name:
+        raise UserProblem(f"new {name!r}: expected a name for a file in {STRATEGIES}, found a path")
     if path.exists():
         raise UserProblem(f"{path}: expected a name that is free, found a file")
     STRATEGIES.mkdir(exist_ok=True)
@@ -263,6 +277,8 @@ def _tape(places: list[str]) -> "tuple[Tape, list[str]]":
     named: list[str] = []
     for place in places:
         run = Path(place)
+        if not place:
+            raise UserProblem("TAPE: expected a file or a folder, found an empty name")
         if (run / MANIFEST).is_file():
             named += [str(path) for path in tape_paths(run, read_manifest(run))]
         else:
@@ -321,29 +337,6 @@ def _time(text: str | None, option: str) -> int | None:
     when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
     since = when - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 160)
-
-
-def _print_table(names: list[str], rows: list[tuple[Any, ...]]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for number, name in enumerate(names):
-        is_number = any(isinstance(row[number], int | float) or hasattr(row[number], "as_tuple") for row in rows[:20])
-        table.add_column(name, justify="right" if is_number else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*("" if value is None else _cell(value) for value in row))
-    _console().print(table)
-
-
-def _cell(value: Any) -> str:
-    """A decimal without its trailing zeros, anything else as it prints."""
-    return f"{value.normalize():f}" if hasattr(value, "normalize") else str(value)
 
 
 @contextmanager

@@ -98,28 +98,68 @@ def settle(
     *,
     capital: str | None = None,
     overrides: Sequence[str] = (),
+    known: Iterable[str] = (),
 ) -> RunConfig:
-    """Everything a run needs to know, from the file, the strategies' own CONFIG and `--set` in rising order."""
-    names = [strategy.strategy.name for strategy in strategies]
+    """Everything a run needs to know, from the strategies' own CONFIG, the file and `--set` in rising order.
+
+    known:  names of strategies that the file may speak of though they do not run. Raises UserProblem for any other.
+    """
+    names = sorted({*(strategy.strategy.name for strategy in strategies), *known})
     for name in file.strategies:
         if name not in names:
             raise UserProblem(f"strategies.{name}: expected one of {', '.join(names)}{nearest(name, names)}")
+    _check_venues(file.execution, venue)
     given = _overrides(overrides, strategies)
     desks = {}
     for strategy in strategies:
         name, own = strategy.strategy.name, dict(strategy.strategy.config)
         part = file.strategies.get(name, StrategyFileConfig())
+        for key in part.config:
+            _check_known(f"strategies.{name}.config.{key}", name, key, own)
         for key, value in {**part.config, **given.get(name, {})}.items():
             own[key] = _fitting(f"{name}.{key}", value, own)
+        _check_plain(name, own)
         desks[name] = DeskConfig(config=own, execution=_execution(venue, file.execution.get(venue), part.execution))
     amount = _capital(capital if capital is not None else str(file.capital))
-    return RunConfig(capital=amount, currency=file.currency or currency_of(symbols), desks=desks)
+    return RunConfig(capital=amount, currency=_currency(file.currency, symbols), desks=desks)
 
 
 def currency_of(symbols: Iterable[str]) -> str:
     """The currency of a run on these symbols, whatever their order."""
     quotes = sorted({assets(symbol)[1] for symbol in symbols} - {""})
     return next((currency for currency in CURRENCIES if currency in quotes), quotes[0] if quotes else CURRENCIES[0])
+
+
+def _currency(wanted: str, symbols: Iterable[str]) -> str:
+    """The currency that the file asks for, where the feed has it; else the one that follows from the symbols."""
+    symbols = list(symbols)
+    on_feed = sorted({asset for symbol in symbols for asset in assets(symbol)} - {""})
+    if wanted and on_feed and wanted not in on_feed:
+        raise UserProblem(f"currency: expected one of {', '.join(on_feed)}, found {wanted!r}{nearest(wanted, on_feed)}")
+    return wanted or currency_of(symbols)
+
+
+def _check_venues(execution: Iterable[str], venue: str) -> None:
+    """A plain table may name any venue, so only a name that is nearly another one is taken for a mistake."""
+    venues = sorted({*VENUE_FEES_BPS, venue})
+    for name in execution:
+        hint = nearest(name, venues)
+        if name not in venues and hint:
+            raise UserProblem(f"execution.{name}: expected a venue such as {', '.join(venues)}, found {name!r}{hint}")
+
+
+def _check_known(place: str, name: str, key: str, config: Mapping[str, Any]) -> None:
+    if key not in config:
+        keys = ", ".join(config) or "none at all"
+        raise UserProblem(f"{place}: {name} has no {key!r} in CONFIG, only {keys}{nearest(key, config)}")
+
+
+def _check_plain(name: str, config: Mapping[str, Any]) -> None:
+    """The manifest has to hold it."""
+    try:
+        _PLAIN.encode(config)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserProblem(f"{name}: expected a CONFIG that JSON can hold, found that {error}") from error
 
 
 def _capital(text: str) -> Decimal:
@@ -167,18 +207,18 @@ def _overrides(texts: Sequence[str], strategies: Sequence[StrategyFile]) -> dict
             raise UserProblem(f"--set {text}: expected name.key=value")
         if name not in known:
             raise UserProblem(f"--set {text}: expected one of {', '.join(known)}, found {name!r}{nearest(name, known)}")
-        if key not in known[name]:
-            keys = ", ".join(known[name]) or "none at all"
-            raise UserProblem(f"--set {text}: {name} has no {key!r} in CONFIG, only {keys}{nearest(key, known[name])}")
-        found.setdefault(name, {})[key] = _value(value)
+        _check_known(f"--set {text}", name, key, known[name])
+        found.setdefault(name, {})[key] = _value(value, known[name][key])
     return found
 
 
-def _value(text: str) -> Any:
+def _value(text: str, before: object) -> Any:
+    """What is meant by `text` in place of `before`: a number typed for a text is a text."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    return text if isinstance(before, str) and not isinstance(value, str) else value
 
 
 def _fitting(target: str, value: Any, own: Mapping[str, Any]) -> Any:

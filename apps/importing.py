@@ -1,5 +1,6 @@
 """Captures and tables made elsewhere, to tapes, through the same decoders that a live feed uses."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +34,8 @@ def decoder_for(venue: str) -> Decoder:
 
 def import_files(kind: str, venue: str | None, paths: Sequence[Path], out: Path) -> Tape:
     """The files as a new tape at `out`. Raises a Problem for what cannot be imported; nothing is left behind then."""
+    if out.exists() and any(path.exists() and path.samefile(out) for path in paths):
+        raise UserProblem(f"{out}: expected the name of a new tape, found one of the files to import")
     if kind == "ticks":
         return _import_ticks(venue or PLAIN_VENUE, paths, out)
     if kind not in FORMATS:
@@ -106,6 +109,11 @@ def _import_ticks(venue: str, paths: Sequence[Path], out: Path) -> Tape:
 
 
 def _new(out: Path) -> Path:
+    """`out`, if a tape can be written there."""
     if out.is_dir():
         raise UserProblem(f"{out}: expected the name of a new tape file, found a folder")
+    if not out.parent.is_dir():
+        raise UserProblem(f"{out}: expected a folder to write it to, found no {out.parent}")
+    if not os.access(out.parent, os.W_OK):
+        raise UserProblem(f"{out}: expected a folder that can be written, found {out.parent} read-only")
     return out

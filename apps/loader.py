@@ -1,11 +1,12 @@
 """Finds strategy files, checks them, and makes a fresh module of each for every run."""
 
+import copy
 import hashlib
 import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ from engine.signals import Signal, Strategy, Trigger, trigger_of
 from engine.snapshot import Snapshot
 
 PARAMETERS = ("data", "config", "state", "portfolio")
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -37,7 +39,7 @@ class StrategyFile(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(self.source).hexdigest()
 
 
-def find_strategies(places: Iterable[Path]) -> list[Path]:
+def find_strategies(places: Sequence[Path]) -> list[Path]:
     """The strategy files in `places`, each a file or a folder, in the order of their names.
 
     In a folder every `.py` file counts that does not begin with an underscore or a dot.
@@ -102,7 +104,7 @@ def _executed(path: Path, source: bytes) -> ModuleType:
     module.__file__ = str(path)
     try:
         code = compile(source, str(path), "exec", dont_inherit=True)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the last two for what nests too deeply
         line = getattr(error, "lineno", None)
         where = f"{path}:{line}" if line else str(path)
         raise UserProblem(f"{where}: expected Python, found {getattr(error, 'msg', None) or error}") from error
@@ -167,7 +169,11 @@ def _config(path: Path, module: ModuleType) -> Mapping[str, Any]:
     config = getattr(module, "CONFIG", {})
     if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
         raise UserProblem(f"{path}: expected CONFIG to be a dict with text keys, found {config!r}")
-    return config
+    try:
+        return copy.deepcopy(config)  # each desk gets a copy of its own
+    except Exception as error:
+        found = f"{type(error).__name__}: {_first_line(error)}"
+        raise UserProblem(f"{path}: expected CONFIG to hold plain values, found {found}") from error
 
 
 def _trigger(path: Path, module: ModuleType) -> Trigger:
@@ -186,17 +192,31 @@ def _hook(path: Path, module: ModuleType, name: str) -> Callable[..., Any] | Non
 
 
 def _wanted(path: Path, function: Callable[..., Any]) -> tuple[str, ...]:
-    """Which of our arguments the function takes, in its order: by name, or three of any other names."""
-    parameters = list(inspect.signature(function).parameters.values())
-    names = [parameter.name for parameter in parameters]
-    kinds = {parameter.kind for parameter in parameters}
-    by_position = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
-    if kinds <= by_position:
-        if all(name in PARAMETERS for name in names):
-            return tuple(names)
-        required = [parameter for parameter in parameters if parameter.default is inspect.Parameter.empty]
-        if len(names) >= 3 and len(required) <= 3:
+    """Which of our arguments to give to the function, by position.
+
+    Its parameters are known by their names, or by their places where there are three and those that have our names
+    stand in our places. Further ones keep their defaults.
+    """
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise UserProblem(f"{path}: expected generate_signal to be a function in Python, found {function!r}") from error
+    required = [parameter for parameter in parameters if parameter.default is inspect.Parameter.empty]
+    asked = [parameter for parameter in parameters if parameter.name in PARAMETERS or parameter in required]
+    if asked == parameters[: len(asked)] and all(parameter.kind in _BY_POSITION for parameter in asked):
+        if all(parameter.name in PARAMETERS for parameter in asked):
+            return tuple(parameter.name for parameter in asked)
+        if _are_three(parameters[:3]) and len(asked) <= 3:
             return PARAMETERS[:3]
+    names = ", ".join(map(str, parameters))
     raise UserProblem(
-        f"{path}: expected generate_signal to take some of data, config, state, portfolio, found ({', '.join(names)})"
+        f"{path}: expected generate_signal to take some of data, config, state, portfolio, found ({names})"
+    )
+
+
+def _are_three(parameters: Sequence[inspect.Parameter]) -> bool:
+    """Whether these can be data, config and state under other names."""
+    return len(parameters) == 3 and all(
+        parameter.kind in _BY_POSITION and (parameter.name == ours or parameter.name not in PARAMETERS)
+        for parameter, ours in zip(parameters, PARAMETERS[:3], strict=True)
     )

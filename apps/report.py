@@ -1,31 +1,36 @@
 """What a run came to, for people and for machines: leaderboard, report, passport, difference."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from recorder.passport import Passport
+from recorder.passport import RECEIVED, Passport
 from recorder.runs import Manifest, Run
 from recorder.tape import Tape
 
 Row = Mapping[str, Any]
 
-_LEADERBOARD = (
+Justify = Literal["left", "right"]
+
+_UNCUT = 100_000
+"""Columns of the paper where no terminal sets a limit: what goes into a file or a pipe is never cut."""
+_LEADERBOARD: tuple[tuple[str, str, Justify], ...] = (
     ("strategy", "name", "left"),
     ("equity", "equity", "right"),
     ("P&L", "pnl", "right"),
     ("ROI %", "roi_pct", "right"),
     ("fees", "fees", "right"),
     ("fills", "fills", "right"),
-    ("round trips", "round_trips", "right"),
-    ("win rate", "win_rate", "right"),
-    ("profit factor", "profit_factor", "right"),
-    ("max drawdown %", "max_drawdown_pct", "right"),
+    ("round\ntrips", "round_trips", "right"),
+    ("win\nrate %", "win_rate", "right"),
+    ("profit\nfactor", "profit_factor", "right"),
+    ("max draw-\ndown %", "max_drawdown_pct", "right"),
     ("status", "status", "left"),
 )
 _JSON_COLUMNS = (
@@ -68,17 +73,17 @@ def replay_json(run: str, manifest: Manifest, leaderboard: Sequence[Row]) -> dic
 def print_replay(console: Console, run: str, manifest: Manifest, leaderboard: Sequence[Row]) -> None:
     """Leaderboard, totals and digest; the digest is the last line, on its own."""
     currency = manifest.configuration["currency"]
-    title = f"{'SIMULATED market, ' if manifest.simulated else ''}{manifest.tape.venue}, amounts in {currency}"
-    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for heading, _, justify in _LEADERBOARD:
-        table.add_column(heading, justify=justify, no_wrap=heading != "status")  # type: ignore[arg-type]  # a literal
+    _say(console, f"{'SIMULATED market, ' if manifest.simulated else ''}{manifest.tape.venue}, amounts in {currency}")
+    rows = [[_shown(name, row[name]) for _, name, _ in _LEADERBOARD] for row in leaderboard]
+    print_table(console, [heading for heading, _, _ in _LEADERBOARD], rows, [justify for *_, justify in _LEADERBOARD])
+    # The table has room for one word of status; here is the rest of it.
     for row in leaderboard:
-        table.add_row(*(_shown(name, row[name]) for _, name, _ in _LEADERBOARD))
-    console.print(table)
-    console.print()
-    console.print(_totals(manifest, leaderboard), highlight=False)
-    console.print(f"run {run}", highlight=False, soft_wrap=True)
-    console.print(f"digest {manifest.digest}", highlight=False, soft_wrap=True)
+        if ":" in row["status"]:
+            _say(console, f"{row['name']} {row['status']}")
+    _say(console, "")
+    _say(console, _totals(manifest, leaderboard))
+    _say(console, f"run {run}")
+    _say(console, f"digest {manifest.digest}")
 
 
 def _totals(manifest: Manifest, leaderboard: Sequence[Row]) -> str:
@@ -92,10 +97,12 @@ def _totals(manifest: Manifest, leaderboard: Sequence[Row]) -> str:
     rate = manifest.ticks / manifest.seconds if manifest.seconds else 0.0
     unknown = len(equities) - len(known)
     missing = f" ({unknown} with unknown equity left out)" if unknown else ""
+    strategies = "1 strategy" if len(leaderboard) == 1 else f"{len(leaderboard)} strategies"
     return (
-        f"{len(leaderboard)} strategies, {capital.normalize():f} each: equity {sum(known, Decimal(0)):.2f}, "
-        f"P&L {pnl:+.2f} after {fees:.2f} fees, {fills} fills, {trips} round trips{missing}\n"
-        f"{manifest.ticks:,} ticks in {manifest.seconds:.2f} s ({rate:,.0f}/s), {manifest.events:,} portfolio events"
+        f"{strategies}, {capital.normalize():f} each: equity {sum(known, Decimal(0)):,.2f}, "
+        f"P&L {pnl:+,.2f} after {fees:,.2f} fees{missing}\n"
+        f"{fills:,} fills, {trips:,} round trips, {manifest.events:,} portfolio events\n"
+        f"{manifest.ticks:,} ticks in {manifest.seconds:.2f} s ({rate:,.0f}/s)"
     )
 
 
@@ -103,18 +110,20 @@ def _shown(name: str, value: Any) -> str:
     if value is None:
         return "-"
     match name:
-        case "equity":
+        case "equity" | "fees":
             return f"{Decimal(value):.2f}"
         case "pnl":
             return f"{Decimal(value):+.2f}"
-        case "fees":
-            return f"{Decimal(value):.2f}"
         case "roi_pct":
             return f"{value:+.2f}"
         case "win_rate":
-            return f"{value * 100:.0f} %"
+            return f"{value * 100:.1f}"
         case "profit_factor" | "max_drawdown_pct":
             return f"{value:.2f}"
+        case "fills" | "round_trips":
+            return f"{value:,}"
+        case "status":
+            return str(value).partition(":")[0]
     return str(value)
 
 
@@ -157,13 +166,8 @@ def inspect_json(tape: Tape) -> dict[str, Any]:
 
 def print_inspect(console: Console, tape: Tape) -> None:
     """What is on a tape, and its quality passport."""
-    passport = tape.passport
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column()
-    for name, value in _inspected(tape, passport):
-        table.add_row(name, value)
-    console.print(table)
+    for name, value in _inspected(tape, tape.passport):
+        _say(console, f"{name:<10} {value}")
 
 
 def _inspected(tape: Tape, passport: Passport) -> list[tuple[str, str]]:
@@ -184,7 +188,10 @@ def _inspected(tape: Tape, passport: Passport) -> list[tuple[str, str]]:
         ("odd", f"{passport.unparsed:,} unparsed, {passport.duplicates:,} duplicate, {passport.crossed:,} crossed"),
         ("silence", f"{passport.longest_silence_s:.3f} s at the longest"),
     ]
-    if skew is not None:
+    if passport.time_source != RECEIVED:
+        # Times of receipt that were made of the venue's own say nothing about how late anything was.
+        rows.append(("skew", "unknown: there are no times of receipt"))
+    elif skew is not None:
         rows.append(
             ("skew", f"receipt after event: p50 {skew.p50:.1f} ms, p99 {skew.p99:.1f} ms, max {skew.max:.1f} ms")
         )
@@ -196,20 +203,25 @@ def _time(ts: int) -> str:
 
 
 def print_runs(console: Console, runs: Sequence[Run]) -> None:
-    """One line a run, the newest first."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("run", "status", "created", "tape", "strategies", "ticks", "digest"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading in ("strategies", "ticks") else "left")
+    """One line a run, the newest first; what is wrong with the broken ones comes after."""
+    headings = ["run", "status", "created (UTC)", "tape", "strategies", "ticks", "digest"]
+    justify: list[Justify] = ["left", "left", "left", "left", "right", "right", "left"]
+    print_table(console, headings, [_run_row(run) for run in runs], justify)
     for run in runs:
-        manifest = run.manifest
-        if manifest is None:
-            table.add_row(run.name, "broken", "", run.problem)
-            continue
-        tape = ", ".join(path.given for path in manifest.tape.paths) + (" (simulated)" if manifest.simulated else "")
-        digest = (manifest.digest or "")[:12]
-        counts = (str(len(manifest.strategies)), f"{manifest.ticks:,}")
-        table.add_row(run.name, f"{manifest.kind} {manifest.status}", manifest.created, tape, *counts, digest)
-    console.print(table)
+        if run.manifest is None:
+            _say(console, run.problem)
+
+
+def _run_row(run: Run) -> list[str]:
+    manifest = run.manifest
+    if manifest is None:
+        return [run.name, "broken", "", "", "", "", ""]
+    files = [path.given for path in manifest.tape.paths]
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    tape = "".join(files[:1]) + more + (" (simulated)" if manifest.simulated else "")
+    created = manifest.created[:19].replace("T", " ")
+    counts = [str(len(manifest.strategies)), f"{manifest.ticks:,}"]
+    return [run.name, f"{manifest.kind} {manifest.status}", created, tape, *counts, (manifest.digest or "")[:12]]
 
 
 def runs_json(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -231,6 +243,92 @@ def runs_json(runs: Sequence[Run]) -> list[dict[str, Any]]:
         }
         for run in runs
     ]
+
+
+def print_difference(console: Console, difference: Mapping[str, Any]) -> None:
+    """The first event in which two histories part: which desk, which event, what differs, and both versions."""
+    recorded, replayed = difference["recorded"], difference["replayed"]
+    _say(console, f"different: {difference['strategy']} event {difference['seq']}, {_parting(recorded, replayed)}")
+    _say(console, f"  recorded {to_json(recorded) if recorded else 'nothing: the ledger has ended'}")
+    _say(console, f"  replayed {to_json(replayed) if replayed else 'nothing: the replay has ended'}")
+
+
+def _parting(recorded: Mapping[str, Any] | None, replayed: Mapping[str, Any] | None) -> str:
+    """In a few words, how two events differ; at most one of them is missing."""
+    if recorded is None or replayed is None:
+        return f"{(recorded or replayed or {})['type']} in only one of them"
+    if recorded["type"] != replayed["type"]:
+        return f"{recorded['type']} became {replayed['type']}"
+    names = [name for name in {**recorded, **replayed} if recorded.get(name) != replayed.get(name)]
+    return f"{recorded['type']} differs in {', '.join(names)}"
+
+
+def print_answer(console: Console, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """What a query gave: decimals of one column with their points below one another, unknown values empty."""
+    columns = [_cells([row[number] for row in rows]) for number in range(len(names))]
+    justify: list[Justify] = ["right" if is_number else "left" for _, is_number in columns]
+    cells = [list(row) for row in zip(*(texts for texts, _ in columns), strict=True)]
+    print_table(console, names, cells, justify)
+    if not rows:
+        _say(console, "(no rows)")
+
+
+def _cells(values: Sequence[Any]) -> tuple[list[str], bool]:
+    """A column's texts, and whether they are numbers."""
+    known = [value for value in values if value is not None]
+    if known and all(isinstance(value, Decimal) and value.is_finite() for value in known):
+        places = max(_places(value) for value in known)
+        return ["" if value is None else f"{value:.{places}f}" for value in values], True
+    is_number = bool(known) and all(type(value) in (int, float, Decimal) for value in known)
+    return ["" if value is None else str(value).replace("\n", "\\n") for value in values], is_number
+
+
+def _places(value: Decimal) -> int:
+    """Digits behind the point, trailing zeros aside."""
+    exponent = value.normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def print_table(
+    console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]], justify: Sequence[Justify]
+) -> None:
+    """A table that is never cut: where it is wider than the terminal, each row becomes a block of lines."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading, side in zip(headings, justify, strict=True):
+        table.add_column(heading, justify=side, no_wrap=True, vertical="bottom")
+    for row in rows:
+        table.add_row(*row)
+    unlimited = console.options.update(width=_UNCUT)
+    if console.measure(table, options=unlimited).maximum > console.width:
+        table.collapse_padding = True
+    if console.measure(table, options=unlimited).maximum > console.width:
+        _print_blocks(console, headings, rows)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        _say(console, line.rstrip())
+
+
+def _print_blocks(console: Console, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    names = [" ".join(heading.replace("-\n", "").split()) for heading in headings]
+    width = max(len(name) for name in names)
+    for number, row in enumerate(rows):
+        if number:
+            _say(console, "")
+        for name, text in zip(names, row, strict=True):
+            _say(console, f"{name:<{width}}  {text}".rstrip())
+
+
+def _say(console: Console, text: str) -> None:
+    """Text as it is: not wrapped, not colored, nothing in it taken for markup."""
+    print(text, file=console.file)
+
+
+def stdout() -> Console:
+    """What results are printed on."""
+    width = None if sys.stdout.isatty() else _UNCUT
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def to_json(value: Any) -> str:

@@ -3,11 +3,13 @@
 import multiprocessing
 import os
 import platform
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from datetime import UTC, datetime
 from importlib.metadata import version
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,6 +46,8 @@ DESK_TICKS_WORTH_A_PROCESS = 2_000_000
 """Ticks times desks from which a second process saves more than the 0.4 s it needs to start."""
 _LIBRARIES = ("duckdb", "msgspec", "numpy", "pyarrow", "wspt")
 _SEGMENTS_PER_JOB = 1_000
+_SECONDS_BETWEEN_LOOKS = 0.1
+"""How long a stop may go unnoticed once the first process waits for the others."""
 
 Progress = Callable[[int], None]
 """Told how many ticks have been processed since the last call."""
@@ -117,6 +121,7 @@ def replay(
     jobs:   processes to spread the desks over; None chooses what pays. The histories are the same.
     speed:  tape seconds per second, or None for as fast as it goes.
     """
+    _check_range(tape, part)
     create_run(run)
     for strategy in strategies:
         save_strategy(run, strategy.strategy.name, strategy.source)
@@ -164,6 +169,14 @@ def replay(
     return manifest
 
 
+def _check_range(tape: Tape, part: Range) -> None:
+    """Find out before there is a run that there would be nothing in it."""
+    start = tape.start if part.from_ns is None else max(tape.start, part.from_ns)
+    stop = tape.end + 1 if part.to_ns is None else min(tape.end + 1, part.to_ns)
+    if start >= stop:
+        raise UserProblem("expected ticks between --from and --to, found none")
+
+
 def _run_jobs(
     tape: Tape,
     strategies: Sequence[StrategyFile],
@@ -192,12 +205,24 @@ def _run_jobs(
     groups = [list(strategies[first::jobs]) for first in range(jobs)]
     paths = [str(path) for path in tape.paths]
     context = multiprocessing.get_context("spawn")  # forking a process with Arrow's threads in it is asking for it
-    with ProcessPoolExecutor(jobs - 1, mp_context=context) as pool:
+    line = _StopLine(context)
+    with ProcessPoolExecutor(jobs - 1, mp_context=context, initializer=_join, initargs=(line,)) as pool:
         others = [
             pool.submit(_run_group, paths, [str(file.path) for file in group], config, run, part, number, with_logs)
             for number, group in enumerate(groups[1:], start=1)
         ]
-        own = run_desks(tape, groups[0], config, run, part=part, with_logs=with_logs, progress=progress)
+        try:
+            batches = line.before(_batches(tape, part), should_stop)
+            own = run_desks(
+                tape, groups[0], config, run, part=part, batches=batches, with_logs=with_logs, progress=progress
+            )
+            while not all(other.done() for other in others):
+                if should_stop():
+                    line.draw()
+                wait(others, timeout=_SECONDS_BETWEEN_LOOKS)
+        except BaseException:
+            line.draw()  # nobody waits for what the others would still do
+            raise
         outcomes = [own, *(other.result() for other in others)]
     return Outcome(
         digests={name: digest for outcome in outcomes for name, digest in outcome.digests.items()},
@@ -208,6 +233,47 @@ def _run_jobs(
         stop_seq=own.stop_seq,
         seconds=max(outcome.seconds for outcome in outcomes),
     )
+
+
+class _StopLine:
+    """Where several processes that walk the same batches end together: the run is a prefix of the tape for all desks.
+
+    The one that is furthest ahead says where: whoever begins a batch says so first, and the line is drawn behind the
+    last batch that anybody has begun.
+    """
+
+    def __init__(self, context: SpawnContext) -> None:
+        self._lock = context.Lock()
+        self._begun = context.Value("q", -1, lock=False)  # first_seq of the furthest batch
+        self._is_drawn = context.Value("b", 0, lock=False)
+
+    def draw(self) -> None:
+        """No batch is begun any more that nobody has begun yet."""
+        with self._lock:
+            self._is_drawn.value = 1
+
+    def before(self, batches: Iterator[TickBatch], should_stop: Stop = lambda: False) -> Iterator[TickBatch]:
+        """The batches up to the line."""
+        for batch in batches:
+            if should_stop():
+                self.draw()
+            with self._lock:
+                if self._is_drawn.value and batch.first_seq > self._begun.value:
+                    return
+                self._begun.value = max(self._begun.value, batch.first_seq)
+            yield batch
+
+
+_line: _StopLine | None = None
+"""The line of a further process. A pool can hand one over only when it starts the process, so it has to lie here."""
+
+
+def _join(line: _StopLine) -> None:
+    """A further process begins. Ctrl+C goes to all of them, and is the first one's to answer."""
+    global _line  # noqa: PLW0603
+    _line = line
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _run_group(
@@ -222,8 +288,11 @@ def _run_group(
     """What a further process does: the same, with fresh modules and segments numbered apart."""
     strategies = load_strategies(Path(file) for file in files)
     first_segment = number * _SEGMENTS_PER_JOB
+    assert _line is not None
+    opened = Tape.open(tape)
+    batches = _line.before(_batches(opened, part))
     return run_desks(
-        Tape.open(tape), strategies, config, run, part=part, first_segment=first_segment, with_logs=with_logs
+        opened, strategies, config, run, part=part, batches=batches, first_segment=first_segment, with_logs=with_logs
     )
 
 

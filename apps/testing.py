@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 FILLS_SHOWN = 40
 """Fills that the text lists; of those that follow it gives the number and a digest."""
 _SHOWN = Decimal("0.0001")
-_COLUMNS = ("time", "symbol", "side", "quantity", "price", "fee", "realized", "reason")
-_LEFT = ("time", "symbol", "side", "reason")
+_COLUMNS = ("time", "symbol", "side", "quantity", "price", "fee", "liquidity", "realized", "reason")
+_LEFT = ("time", "symbol", "side", "liquidity", "reason")
 
 
 class Replayed:
@@ -169,6 +169,7 @@ def _cells(fill: Mapping[str, Any]) -> tuple[str, ...]:
         _exact(fill["quantity"]),
         _exact(fill["price"]),
         _rounded(fill["fee"]),
+        fill["liquidity"],
         _rounded(fill["realized"]),
         fill["reason"] or "",
     )

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ from engine import events
 from engine.account import Account
 from engine.execution import ExecutionConfig, assets
 from engine.fills import FillModel, TouchModel
-from engine.market import Market, Quote
+from engine.market import NO_QUOTE, Market, Quote
 from engine.money import ZERO, add, bps_of, floor_divide, is_number, money, multiply, negate, subtract
 from engine.orders import BUYING
 from engine.portfolio import Portfolio
@@ -93,7 +94,7 @@ class Desk:
     ) -> None:
         self.strategy = strategy
         self.name = strategy.name
-        self.cash = cash
+        self.cash = money(cash)
         self.currency = currency
         self.execution = execution
         self.mark_every_ns = mark_every_ns
@@ -211,7 +212,8 @@ class Desk:
             self.fail("generate_signal", error, at)
             return
         for signal in signals:
-            self._raise(signal, at)
+            if self.is_asked:
+                self._raise(signal, at)
         if self.execution.latency_ns == 0:
             self.advance(at)
         else:
@@ -279,8 +281,11 @@ class Desk:
         )
 
     def _raised(self, signal: Signal, correlation_id: str, at: Moment) -> events.SignalRaised:
-        if not (_is_text(signal.action) and _is_text(signal.symbol) and _is_text(signal.reason)):
-            raise Nonsense("a Signal whose action, symbol or reason is not text")
+        for name in ("action", "symbol", "reason", "order_type", "size_in", "time_in_force"):
+            if not _is_text(getattr(signal, name)):
+                raise Nonsense(f"a Signal whose {name} is not text")
+        if signal.metadata is not None and not isinstance(signal.metadata, Mapping):
+            raise Nonsense("a Signal whose metadata is not a mapping")
         indicators = self.state.get("indicators")
         return events.SignalRaised(
             strategy=self.name,
@@ -291,14 +296,14 @@ class Desk:
             action=signal.action,
             symbol=signal.symbol,
             size=_number(signal.size) or 0.0,
-            size_in=str(signal.size_in),
-            order_type=str(signal.order_type),
+            size_in=signal.size_in,
+            order_type=signal.order_type,
             price=_number(signal.price),
             limit_price=_number(signal.limit_price),
             stop_price=_number(signal.stop_price),
             stop_loss=_number(signal.stop_loss),
             take_profit=_number(signal.take_profit),
-            time_in_force=str(signal.time_in_force),
+            time_in_force=signal.time_in_force,
             post_only=bool(signal.post_only),
             reason=signal.reason,
             metadata=_to_json(signal.metadata).decode() if signal.metadata else None,
@@ -350,12 +355,14 @@ class Desk:
         batch = market.batch
         assert batch is not None
         symbol = batch.symbols[ord(batch.symbol[row])]
-        quote = market.meets(symbol, at.stop)
-        if isinstance(quote, str):
+        if isinstance(market.meets(symbol, at.stop), str):
             return
+        quote = market.quote(symbol, at.stop) or NO_QUOTE  # here a last trade is no quote: it has gone by
         trade = batch.price[row] if batch.kind[row] == Kind.TRADE else NAN
         for order in list(self.portfolio.resting.values()):
             limit = order.limit_price if order.symbol == symbol else None
+            if order.order_id not in self.portfolio.resting:
+                continue  # an on_fill that failed has taken it back
             if limit is not None and self._model.is_hit(order.side, float(limit), trade, quote):
                 self._fill(order, limit, self.execution.maker_bps, "maker", at)
         if symbol in self.portfolio.exits:
@@ -428,6 +435,8 @@ class Desk:
             self._reject(order, "no ask" if order.side in BUYING else "no bid", at)
         elif order.time_in_force == "gtc":
             self._emit(events.OrderRested(**self._about(order, at)))
+            if not self.is_asked:
+                self._cancel(order.order_id, "strategy failed", at)  # nobody is left to look after it
         else:
             self._emit(events.OrderExpired(**self._about(order, at)))
 
@@ -591,7 +600,7 @@ def _bound(strategy: Strategy, account: Account) -> Asked:
 
 
 def _several(answer: object) -> list[Signal]:
-    if isinstance(answer, str | bytes | Mapping) or not hasattr(answer, "__iter__"):
+    if isinstance(answer, str | bytes | Mapping | AbstractSet) or not hasattr(answer, "__iter__"):
         raise Nonsense(f"generate_signal() returned {type(answer).__name__}; expected a Signal, several, or None")
     signals = list(answer)
     for signal in signals:
@@ -611,7 +620,10 @@ def _place(error: BaseException, path: str) -> tuple[str, int]:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+    """Whether `value` is text that a file can hold: a lone surrogate is none."""
+    if not isinstance(value, str):
+        return False
+    return value.isascii() or value.encode("utf-8", "ignore").decode() == value
 
 
 def _number(value: object) -> float | None:

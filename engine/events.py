@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import msgspec
 
-
 # Defaults are None, False and "" alone: msgspec leaves a field out where it holds the very object that is the
 # default, and an equal text made at run time is another object. What is canonical must not depend on that.
 

@@ -34,7 +34,7 @@ class TouchModel:
     def take(self, side: str, quote: Quote, limit: Decimal | None, slippage_bps: Decimal) -> Decimal | None:
         """A buy pays the ask, a sell receives the bid; slippage moves the price against us, never past a limit."""
         touch = quote.ask if side in BUYING else quote.bid
-        if touch != touch:
+        if not touch > 0.0:  # unknown, or no price
             return None
         price = money(touch)
         slipped = bps_of(price, slippage_bps)

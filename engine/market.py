@@ -52,6 +52,10 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
         return self.bid >= self.ask
 
 
+NO_QUOTE = Quote(NAN, NAN, NAN, NAN)
+"""Nobody quotes, or nobody knows."""
+
+
 class Trade(msgspec.Struct, frozen=True, gc=False):
     """A match at the venue: `ts` of receipt (ns), price, size in base units, side +1 buy or -1 sell (aggressor)."""
 
@@ -222,7 +226,8 @@ class Market:
             name = batch.symbols[ord(char)]
             self.instruments[name] = instrument_of(note.tick_size, note.lot_size, note.min_quantity, note.min_notional)
         elif note.event in FEED_LOST:
-            for lost in list(self.chars.values()) if char == NO_SYMBOL else [char]:
+            heard = [known for known in self.chars.values() if self._has_spoken(known, row)]
+            for lost in heard if char == NO_SYMBOL else [char]:
                 self._lose(lost, row)
 
     def take_heard(self, row: int) -> None:
@@ -231,7 +236,8 @@ class Market:
         assert batch is not None
         char = batch.symbol[row]
         had_quote = self._lost.get(char)
-        if had_quote is None or batch.kind[row] not in _SPEAKING or not batch.flags[row] & LAST_OF_MESSAGE:
+        kind = batch.kind[row]
+        if had_quote is None or kind not in _SPEAKING or (kind == Kind.BOOK and not batch.flags[row] & LAST_OF_MESSAGE):
             return
         if not had_quote or (batch.bid[row] == batch.bid[row] and batch.ask[row] == batch.ask[row]):
             del self._lost[char]
@@ -307,7 +313,7 @@ class Market:
             row = self.batch.symbol.rfind(char, 0, stop)
             if row >= 0:
                 return _quote(self.batch, row)
-        return self._quotes.get(char, _NO_QUOTE)
+        return self._quotes.get(char, NO_QUOTE)
 
     def instrument(self, symbol: str) -> Instrument:
         """What the venue accepts, as far as the tape has said."""
@@ -405,7 +411,6 @@ class Market:
         return log
 
 
-_NO_QUOTE = Quote(NAN, NAN, NAN, NAN)
 _SPEAKING = (Kind.TRADE, Kind.QUOTE, Kind.BOOK)
 
 

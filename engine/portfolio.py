@@ -110,7 +110,9 @@ class Portfolio:
     def _drop(self, order_id: str) -> None:
         self.cancels = [cancel for cancel in self.cancels if cancel.order_id != order_id]
         order = self.in_flight.pop(order_id, None) or self.resting.pop(order_id)
-        if order.purpose != "signal" and order.symbol in self.positions and order.symbol not in self.exits:
+        held = self.position(order.symbol).quantity
+        is_still_held = held > ZERO if order.side == "sell" else held < ZERO
+        if order.purpose != "signal" and is_still_held and order.symbol not in self.exits:
             # The exit could not be carried out: what it protected still needs it.
             self.exits[order.symbol] = Exit(order.stop_loss, order.take_profit, order.correlation_id)
 

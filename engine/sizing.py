@@ -50,6 +50,8 @@ def draft(signal: Signal, portfolio: Portfolio, market: Market, stop: int, confi
         return side
     instrument = market.instrument(signal.symbol)
     limit = _limit(signal, side, instrument)
+    if limit is not None and limit <= ZERO:
+        return "invalid limit_price"
     price = limit or _touch(side, meets)
     if price is None or price <= ZERO:
         return "no ask" if side in BUYING else "no bid"
@@ -207,7 +209,7 @@ def _malformed(signal: Signal) -> str:
 
 
 def _is_amount(value: object) -> bool:
-    return is_number(value) and 0 < value < 1e25  # type: ignore[operator]  # is_number has looked
+    return is_number(value) and 0.0 < float(value) < 1e25  # type: ignore[arg-type]  # is_number has looked
 
 
 def _limit(signal: Signal, side: str, instrument: Instrument) -> Decimal | None:

@@ -8,7 +8,7 @@ import msgspec
 
 from engine import legacy
 from engine.candles import Candle
-from engine.market import LookAhead, Market, Quote, Trade
+from engine.market import NO_QUOTE, LookAhead, Market, Quote, Trade
 from engine.signals import interval_ns
 from engine.ticks import KIND_NAMES, NAN, TickBatch
 
@@ -102,7 +102,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False, eq=False):
         batch, row = self._batch, self._row
         if self._is_own():
             return Quote(batch.bid[row], batch.bid_size[row], batch.ask[row], batch.ask_size[row])
-        return self._now().quote(self.symbol, row + 1) or _NO_QUOTE
+        return self._now().quote(self.symbol, row + 1) or NO_QUOTE
 
     def _is_own(self) -> bool:
         """Whether the tick in hand is about `symbol`: when time is the trigger, it may be another's."""
@@ -264,6 +264,3 @@ def _legacy_candle(bar: Candle) -> legacy.Candle:
 
 def _datetime(ts: int) -> datetime:
     return _EPOCH + timedelta(microseconds=ts // 1_000)
-
-
-_NO_QUOTE = Quote(NAN, NAN, NAN, NAN)

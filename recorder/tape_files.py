@@ -1,6 +1,7 @@
 """The files of a tape: found, opened, and checked to be one recording without a gap."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from glob import glob, has_magic
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -17,12 +18,16 @@ DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError, KeyError)
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a row group is: its file, its number within it, the seq of its first row, and what its header says."""
+    """Where a row group is: its file, its number within it, the seq of its first row, and what its header says.
+
+    sealed:  the file's Parquet where it is not on disk: the rows of a log, sealed in memory. Else None.
+    """
 
     path: Path
     index: int
     first_seq: int
     header: RowGroupHeader
+    sealed: Any = None  # a pyarrow Buffer: pyarrow has no types
 
     @property
     def stop_seq(self) -> int:
@@ -31,14 +36,27 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Part:
-    """One file of a tape, its footer read and checked."""
+    """One file of a tape, its footer read and checked; or a log, by its rows as `sealed` in memory."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sealed: Any = None) -> None:
         self.path = path
-        parquet = opened(path)
+        self.sealed = sealed
+        parquet = opened(path, sealed)
         self.header = _header(path, parquet.metadata.metadata or {})
         _check_columns(path, _columns(path, parquet))
-        self.groups = _groups(path, self.header, parquet.num_row_groups)
+        self.groups = _groups(path, self.header, parquet.num_row_groups, sealed)
+
+    @property
+    def stop_seq(self) -> int:
+        """The seq after its last row."""
+        return self.groups[-1].stop_seq if self.groups else self.header.first_seq
+
+    def identity(self) -> str:
+        """The SHA-256 of the file, or of what it would be were it sealed now."""
+        if self.sealed is not None:
+            return hashlib.sha256(self.sealed).hexdigest()
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def files_at(place: str | Path) -> list[Path]:
@@ -52,8 +70,10 @@ def files_at(place: str | Path) -> list[Path]:
     return [path]
 
 
-def opened(path: Path) -> Any:
-    """The file, its footer read."""
+def opened(path: Path, sealed: Any = None) -> Any:
+    """The file, or what was sealed of it in memory, its footer read."""
+    if sealed is not None:
+        return pq.ParquetFile(pa.BufferReader(sealed))
     if not path.exists():
         raise TapeProblem(f"{path}: expected a wspt tape, found no such file")
     try:
@@ -109,7 +129,7 @@ def _spelled(column: Any) -> str:
     return f"{column.type}" + ("" if column.nullable else " not null")
 
 
-def _groups(path: Path, header: Header, row_groups: int) -> list[Group]:
+def _groups(path: Path, header: Header, row_groups: int, sealed: Any) -> list[Group]:
     """The row groups of a file, by its header.
 
     Not by the footer's statistics: over a damaged footer pyarrow ends the process where it looks them up.
@@ -118,7 +138,7 @@ def _groups(path: Path, header: Header, row_groups: int) -> list[Group]:
         raise TapeProblem(f"{path}: expected {len(header.groups)} row groups, found {row_groups}")
     first_seqs = accumulate((group.rows for group in header.groups), initial=header.first_seq)
     return [
-        Group(path=path, index=index, first_seq=first_seq, header=group)
+        Group(path=path, index=index, first_seq=first_seq, header=group, sealed=sealed)
         for index, (group, first_seq) in enumerate(zip(header.groups, first_seqs, strict=False))
     ]
 
@@ -139,3 +159,32 @@ def check_one_tape(parts: Sequence[Part]) -> None:
                 f"{part.path}: expected ts_recv to go on from {last.header.ts_last} after {before.path.name}, "
                 f"found {first.header.ts_first}"
             )
+
+
+def read_groups(
+    groups: Sequence[Group], columns: Sequence[str], *, left_out: frozenset[str] = frozenset()
+) -> Iterator[tuple[Group, Any]]:
+    """Row groups, each with its columns as a pyarrow Table; those of `left_out` only where they hold something."""
+    path, parquet = None, None
+    for group in groups:
+        if group.path != path:
+            path, parquet = group.path, opened(group.path, group.sealed)
+        unknown = left_out.intersection(group.header.unknown)
+        yield group, _read_group(parquet, group, [name for name in columns if name not in unknown])
+
+
+def _read_group(parquet: Any, group: Group, columns: list[str]) -> Any:
+    try:
+        table = parquet.read_row_group(group.index, columns=columns).select(columns)
+    except DAMAGE as error:
+        raise damaged(group, error) from error
+    if table.num_rows != group.header.rows:
+        raise damaged(group, ValueError(f"{table.num_rows} rows"))
+    return table
+
+
+def damaged(group: Group, error: Exception) -> TapeProblem:
+    """What to say of a row group that cannot be read."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    rows = f"ticks {group.first_seq} to {group.stop_seq - 1}"
+    return TapeProblem(f"{group.path}: expected {rows}, found them damaged ({reason.rstrip('.')})")

@@ -11,14 +11,13 @@ from talipp.indicators import EMA
 
 from engine import Signal
 
-TRIGGER = "candle:5s"
+TRIGGER = "candle:2s"
 CONFIG = {
     "fast": 6,  # candles
     "slow": 18,  # candles
     "gap_bps": 0.5,  # how far the averages must part before it counts
     "size": 20.0,  # quote currency
 }
-KEPT = 500  # values an indicator remembers, far more than the slow average looks back
 
 
 def on_start(config, state):
@@ -28,12 +27,12 @@ def on_start(config, state):
 
 def generate_signal(data, config, state, portfolio):
     """Buy once the fast average is clearly above the slow one, close once it is clearly below."""
-    [candle] = data.candles(data.symbol, "5s", 1)
+    [candle] = data.candles(data.symbol, "2s", 1)
     averages = state["averages"][data.symbol]
     for average in averages:
         average.add(candle.close)
-        if len(average) > 2 * KEPT:
-            average.purge_oldest(KEPT)
+        if len(average) > 10 * average.period:  # it would remember every candle for good
+            average.purge_oldest(5 * average.period)
     fast, slow = averages[0][-1], averages[1][-1]
     if slow is None:
         return None

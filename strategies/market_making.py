@@ -3,9 +3,10 @@
 The belief is that most who take our offers know no more than we do, so that a fill on one side is followed by one on
 the other. It loses when they do know more: the price runs through our bid and stays there, and we hold what nobody
 wants (adverse selection). Two things hold that in check. Inventory moves both offers against itself, so that the side
-which reduces it is the nearer one; and beyond `inventory` only that side is offered. At the fees a small account pays
-even a fill on both sides earns less than it costs unless `half_spread_bps` exceeds the maker fee, and then it rarely
-fills: this is a business for those with rebates.
+which reduces it is the nearer one; and where one more fill would exceed `inventory`, only that side is offered.
+
+At the fees of a small account even a fill on both sides earns less than it costs, unless `half_spread_bps` exceeds the
+maker fee, and then it rarely fills. This is a business for those with rebates.
 """
 
 from engine import Signal
@@ -16,8 +17,9 @@ CONFIG = {
     "skew_bps": 3.0,  # how far a full inventory moves both offers
     "requote_bps": 2.0,  # offers this close to where they belong may stay and keep their place
     "inventory": 40.0,  # most to hold on either side, quote currency
-    "size": 20.0,  # of one offer, quote currency
+    "size": 15.0,  # of one offer, quote currency
 }
+CRUMBS = 0.1  # of an offer's size: what two offers of unequal quantity leave is too little to be offered itself
 
 
 def generate_signal(data, config, state, portfolio):
@@ -26,6 +28,8 @@ def generate_signal(data, config, state, portfolio):
     if mid != mid:  # one side of the book is empty: nobody knows the middle
         return None
     held = portfolio.position(symbol)
+    if abs(held) * mid < config["size"] * CRUMBS:
+        held = 0.0
     load = max(-1.0, min(1.0, held * mid / config["inventory"]))
     center = mid * (1 - load * config["skew_bps"] / 10_000)
     bid = center * (1 - config["half_spread_bps"] / 10_000)
@@ -40,15 +44,16 @@ def generate_signal(data, config, state, portfolio):
 
 
 def _offers(symbol, bid, ask, held, load, config):
-    """What should rest now. The side that reduces a position offers all of it, so that no crumbs are left."""
+    """What should rest now. The side that reduces a position offers all of it."""
     offers, size = [], config["size"]
+    has_room = abs(load) + size / config["inventory"] <= 1
     if held < 0:
         offers.append(_offer("cover", symbol, bid, load, size=-held, size_in="base"))
-    elif load < 1:
+    elif has_room:
         offers.append(_offer("buy", symbol, bid, load, size=size))
     if held > 0:
         offers.append(_offer("sell", symbol, ask, load, size=held, size_in="base"))
-    elif load > -1:
+    elif has_room:
         offers.append(_offer("short", symbol, ask, load, size=size))
     return offers
 

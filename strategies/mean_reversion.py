@@ -19,7 +19,6 @@ CONFIG = {
     "stop_bps": 30.0,  # loss at which the bet is called off
     "size": 20.0,  # quote currency
 }
-KEPT = 500  # values an indicator remembers, far more than the period
 
 
 def on_start(config, state):
@@ -32,15 +31,15 @@ def generate_signal(data, config, state, portfolio):
     [candle] = data.candles(data.symbol, "5s", 1)
     bands = state["bands"][data.symbol]
     bands.add(candle.close)
-    if len(bands) > 2 * KEPT:
-        bands.purge_oldest(KEPT)
+    if len(bands) > 10 * bands.period:  # they would remember every candle for good
+        bands.purge_oldest(5 * bands.period)
     band, price = bands[-1], candle.close
     if band is None:
         return None
 
     state["indicators"] = {"lower": band.lb, "average": band.cb, "upper": band.ub, "price": price}
     held = portfolio.position(data.symbol)
-    if held > 0 and price >= band.cb or held < 0 and price <= band.cb:
+    if (held > 0 and price >= band.cb) or (held < 0 and price <= band.cb):
         return Signal("close", data.symbol, reason=f"{price:g} is back at its average {band.cb:g}")
     if held:
         return None

@@ -2,17 +2,17 @@
 
 Who pays the spread to trade now may know something, or has more to trade than one order: either way the pressure
 tends to last for some seconds. It loses where the price has moved by the time the pressure shows, and against a single
-large order that comes and is gone. Above all it trades often, so fees are its first opponent; `rest_s` limits how often.
+large order that comes and is gone. Above all it trades often, so fees are its first opponent; `rest_s` slows it down.
 """
 
 from engine import Signal
 
 TRIGGER = "trade"
 CONFIG = {
-    "trades": 100,  # length of the memory, in trades
-    "entry": 0.6,  # imbalance, from -1 (all sold) to +1 (all bought), at which to go along
+    "trades": 50,  # length of the memory, in trades
+    "entry": 0.5,  # imbalance, from -1 (all sold) to +1 (all bought), at which to go along
     "exit": 0.0,  # imbalance at which the pressure counts as gone
-    "rest_s": 20.0,  # seconds between one order and the next
+    "rest_s": 30.0,  # seconds between one order and the next
     "size": 20.0,  # quote currency
 }
 
@@ -40,7 +40,7 @@ def generate_signal(data, config, state, portfolio):
     flow.net += (data.side * size - flow.net) * weight
     flow.total += (size - flow.total) * weight
     flow.seen += 1
-    if flow.seen < config["trades"] or data.ts < flow.rests_until:
+    if flow.seen < config["trades"] or data.ts < flow.rests_until or not flow.total:
         return None
 
     imbalance = flow.net / flow.total
@@ -54,7 +54,7 @@ def generate_signal(data, config, state, portfolio):
 def _signal(imbalance, held, symbol, config):
     entry, leave, size = config["entry"], config["exit"], config["size"]
     reason = f"imbalance {imbalance:+.2f}"
-    if held > 0 and imbalance < leave or held < 0 and imbalance > -leave:
+    if (held > 0 and imbalance < leave) or (held < 0 and imbalance > -leave):
         return Signal("close", symbol, reason=f"{reason}: the pressure is gone")
     if not held and imbalance > entry:
         return Signal("buy", symbol, size, reason=f"{reason}: takers buy")

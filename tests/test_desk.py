@@ -29,9 +29,11 @@ from tests.builders import (
     BTC,
     SECOND,
     Bench,
+    Message,
     a_desk,
     a_strategy,
     buy,
+    clock,
     close,
     desk_of,
     fills,
@@ -39,6 +41,7 @@ from tests.builders import (
     lines,
     names_of,
     only,
+    other,
     quote,
     replay,
     sell,
@@ -234,12 +237,19 @@ def test_a_strategy_whose_on_fill_failed_is_not_asked_again(latency_ns: int) -> 
     assert names_of(events)[-1] == "StrategyFailed"
 
 
-def test_an_on_fill_that_fails_gives_the_same_events_with_and_without_shortcuts() -> None:
-    tape = tape_of(*(quote(ts, "99", "101") for ts in range(0, 100, 10)))
+@pytest.mark.parametrize("trigger", ["tick", "trade"])
+@pytest.mark.parametrize("between", [clock(5), trade(5, "100"), other(5)])
+@pytest.mark.parametrize("has_timer_beside", [False, True])
+def test_an_on_fill_that_fails_gives_the_same_events_with_and_without_shortcuts(
+    trigger: str, between: Message, has_timer_beside: bool
+) -> None:
+    messages = [quote(0, "99", "101"), trade(0, "100"), between]
+    tape = tape_of(*messages, *(trade(ts, "100") for ts in range(10, 60, 10)))
 
     def run(walk_every_row: bool) -> list[str]:
-        desk = desk_of(a_strategy(signals=[buy("1 USD")] * 9, on_fill=fails), latency_ns=5)
-        return lines(replay([desk], tape, walk_every_row=walk_every_row))
+        desk = desk_of(a_strategy(signals=[buy("1 USD")] * 9, on_fill=fails, trigger=trigger), latency_ns=5)
+        timer = desk_of(a_strategy(name="timer", trigger="every:500ms"))
+        return lines(replay([desk, timer] if has_timer_beside else [desk], tape, walk_every_row=walk_every_row))
 
     assert run(False) == run(True)
 

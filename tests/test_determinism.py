@@ -4,14 +4,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import ledgers, lines, replay
-from tests.random_markets import SYMBOLS, Cast, Move, casts, desks_of, market_of, moves
+from tests.random_markets import SYMBOLS, TRIGGERS, Cast, Move, casts, desks_of, market_of, moves
 
+TRADE = TRIGGERS.index("trade")
+TIMED = frozenset({"candle:1s", "every:7s"})
 cuts = st.lists(st.integers(0, 60), max_size=6)
 
 
 @given(moves, casts)
 def test_the_shortcuts_give_the_same_events_as_walking_every_row(moves: list[Move], casts: list[Cast]) -> None:
     tape = market_of(moves)
+
+    short = replay(desks_of(casts), tape)
+
+    assert lines(short) == lines(replay(desks_of(casts), tape, walk_every_row=True))
+
+
+@given(moves, casts)
+def test_the_shortcuts_for_trades_of_one_symbol_give_the_same_events_too(moves: list[Move], casts: list[Cast]) -> None:
+    tape = market_of(move._replace(symbol=0, detail=move.detail // 2 * 2) for move in moves)
+    casts = [cast._replace(trigger=cast.trigger if TRIGGERS[cast.trigger] in TIMED else TRADE) for cast in casts]
 
     short = replay(desks_of(casts), tape)
 

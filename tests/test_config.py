@@ -1,0 +1,285 @@
+"""What a run runs with: the strategies' CONFIG, wspt.toml and --set, and what is wrong with them."""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from apps.config import ConfigFile, RunConfig, as_json, currency_of, from_json, read_config, settle
+from apps.loader import StrategyFile
+from apps.problems import UserProblem
+from engine.signals import Strategy, Trigger
+
+SYMBOLS = ("BTC/USD", "XRP/USD")
+
+Toml = Callable[[str], ConfigFile]
+
+
+def a_file(name: str = "dip", **config: Any) -> StrategyFile:
+    """A strategy of this name and CONFIG that does nothing."""
+    strategy = Strategy(
+        name=name, version="0", symbols=None, config=config, trigger=Trigger("tick"), generate_signal=lambda data: None
+    )
+    return StrategyFile(strategy=strategy, path=Path(f"{name}.py"), source=b"")
+
+
+def settled(
+    file: ConfigFile | None = None, strategies: Sequence[StrategyFile] = (), venue: str = "kraken", **rest: Any
+) -> RunConfig:
+    return settle(file or ConfigFile(), strategies or [a_file()], venue, SYMBOLS, **rest)
+
+
+def configured(*overrides: str, **config: Any) -> dict[str, Any]:
+    """The CONFIG of a strategy `dip` after these --set."""
+    return settled(strategies=[a_file(**config)], overrides=overrides).desks["dip"].config
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Toml:
+    """Reads a wspt.toml of this text."""
+
+    def read(text: str) -> ConfigFile:
+        path = tmp_path / "wspt.toml"
+        path.write_text(text, encoding="utf-8")
+        return read_config(path)
+
+    return read
+
+
+# -- without being told anything -----------------------------------------------------------------------------
+
+
+def test_every_desk_starts_with_a_hundred() -> None:
+    assert settled().capital == Decimal(100)
+
+
+@pytest.mark.parametrize(
+    ("venue", "maker", "taker"), [("kraken", "25", "40"), ("binance", "10", "10"), ("some_table", "10", "10")]
+)
+def test_fees_are_those_the_venue_publishes(venue: str, maker: str, taker: str) -> None:
+    execution = settled(venue=venue).desks["dip"].execution
+
+    assert (execution.maker_bps, execution.taker_bps) == (Decimal(maker), Decimal(taker))
+
+
+@pytest.mark.parametrize(
+    ("symbols", "currency"),
+    [
+        (["BTC/USD", "XRP/BTC"], "USD"),
+        (["BTC/USDT"], "USDT"),
+        (["BTC/EUR", "BTC/USDC"], "USDC"),
+        (["XRP/ETH", "XRP/BTC"], "BTC"),
+        ([], "USD"),
+    ],
+)
+def test_the_currency_follows_from_the_symbols_whatever_their_order(symbols: list[str], currency: str) -> None:
+    assert currency_of(symbols) == currency_of(symbols[::-1]) == currency
+
+
+def test_the_config_of_a_strategy_is_not_changed_by_that_of_a_run() -> None:
+    file = a_file(size=20.0)
+
+    settled(strategies=[file], overrides=["dip.size=5"])
+
+    assert file.strategy.config == {"size": 20.0}
+
+
+# -- who overrides whom --------------------------------------------------------------------------------------
+
+
+def test_set_overrides_the_file_which_overrides_the_module(toml: Toml) -> None:
+    file = toml("[strategies.dip.config]\nsize = 10.0\nfast = 10\n")
+    strategies = [a_file(size=20.0, fast=20, slow=50)]
+
+    config = settled(file, strategies, overrides=["dip.fast=5"]).desks["dip"].config
+
+    assert config == {"size": 10.0, "fast": 5, "slow": 50}
+
+
+def test_capital_on_the_command_line_overrides_the_file(toml: Toml) -> None:
+    file = toml("capital = 500\n")
+
+    assert settled(file).capital == Decimal(500)
+    assert settled(file, capital="0.1").capital == Decimal("0.1")
+
+
+def test_costs_of_a_strategy_override_those_of_its_venue_and_nothing_else(toml: Toml) -> None:
+    file = toml("""
+        [execution.kraken]
+        taker_bps = 26
+        latency_ms = 1.5
+        [execution.binance]
+        taker_bps = 1
+        [strategies.dip.execution]
+        taker_bps = 0
+        slippage_bps = 2.5
+    """)
+    desks = settled(file, [a_file("dip"), a_file("other")]).desks
+
+    assert [desks[name].execution.taker_bps for name in ("dip", "other")] == [Decimal(0), Decimal(26)]
+    assert [desks[name].execution.slippage_bps for name in ("dip", "other")] == [Decimal("2.5"), Decimal(0)]
+    assert {desk.execution.maker_bps for desk in desks.values()} == {Decimal(25)}
+    assert {desk.execution.latency_ns for desk in desks.values()} == {1_500_000}
+
+
+def test_the_file_may_name_the_currency(toml: Toml) -> None:
+    assert settled(toml("currency = 'BTC'\n")).currency == "BTC"
+
+
+# -- what --set means ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "text", "after"),
+    [
+        (20.0, "5", 5.0),
+        (20.0, "5e-1", 0.5),
+        (20, "5", 5),
+        (20, "2.5", 2.5),
+        (False, "true", True),
+        ("touch", "depth", "depth"),
+        ("touch", "'depth'", "depth"),
+        ("1m", "5", "5"),
+        ("a", "b=c", "b=c"),
+        ([1, 2], "[3]", [3]),
+        ((1, 2), "[3]", (3,)),
+        ({"a": 1}, "{b = 2}", {"b": 2}),
+        (None, "7", 7),
+    ],
+)
+def test_a_value_is_read_as_the_kind_of_thing_that_stood_there(before: Any, text: str, after: Any) -> None:
+    value = configured(f"dip.x={text}", x=before)["x"]
+
+    assert (value, type(value)) == (after, type(after))
+
+
+def test_a_strategy_whose_name_has_dots_can_be_set() -> None:
+    strategies = [a_file("dip-1.2", size=20.0)]
+
+    assert settled(strategies=strategies, overrides=["dip-1.2.size=5"]).desks["dip-1.2"].config == {"size": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("dip.size", r"--set dip\.size: expected name\.key=value"),
+        ("size=5", r"--set size=5: expected name\.key=value"),
+        ("dip.=5", r"--set dip\.=5: expected name\.key=value"),
+        ("dpi.size=5", r"--set dpi\.size=5: expected one of dip, found 'dpi'; did you mean 'dip'\?"),
+        ("dip.szie=5", r"dip has no 'szie' in CONFIG, only size, levels, is_on; did you mean 'size'\?"),
+        ("dip.size=big", r"dip\.size: expected float as in CONFIG \(20\.0\), found str 'big'"),
+        ("dip.size=true", r"dip\.size: expected float as in CONFIG \(20\.0\), found bool True"),
+        ("dip.levels=3", r"dip\.levels: expected list as in CONFIG \(\[1\]\), found int 3"),
+        ("dip.is_on=1", r"dip\.is_on: expected bool as in CONFIG \(True\), found int 1"),
+    ],
+)
+def test_a_mistake_in_set_is_one_sentence(override: str, sentence: str) -> None:
+    with pytest.raises(UserProblem, match=sentence):
+        configured(override, size=20.0, levels=[1], is_on=True)
+
+
+def test_a_strategy_without_config_has_nothing_to_set() -> None:
+    with pytest.raises(UserProblem, match=r"dip has no 'size' in CONFIG, only none at all"):
+        configured("dip.size=5")
+
+
+# -- mistakes in wspt.toml -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("capital = \n", r"wspt\.toml: expected TOML, found Invalid value \(at line 1"),
+        ("captial = 5\n", r"wspt\.toml: expected known keys, found 'captial'; did you mean 'capital'\?"),
+        ("[execution.kraken]\ntakerbps = 5\n", r"found 'takerbps'; did you mean 'taker_bps'\?"),
+        ("[strategies.dip.confg]\nx = 5\n", r"found 'confg'; did you mean 'config'\?"),
+        ("capital = true\n", r"wspt\.toml: .*\$\.capital"),
+        ("[execution.kraken]\ntaker_bps = 'much'\n", r"wspt\.toml: .*taker_bps"),
+        ("strategies = 5\n", r"wspt\.toml: .*\$\.strategies"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_sentence_that_names_it(text: str, sentence: str, toml: Toml) -> None:
+    with pytest.raises(UserProblem, match=sentence):
+        toml(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("capital = 'lots'\n", r"capital: expected an amount such as 100, found 'lots'"),
+        ("capital = nan\n", r"capital: expected an amount such as 100, found 'nan'"),
+        ("capital = -5\n", r"capital: expected more than nothing, found '-5\.0'"),
+        ("currency = 'usd'\n", r"currency: expected one of BTC, USD, XRP, found 'usd'"),
+        ("[strategies.dpi]\n", r"strategies\.dpi: expected one of dip; did you mean 'dip'\?"),
+        ("[strategies.dip.config]\nszie = 5\n", r"dip has no 'szie' in CONFIG, only size; did you mean 'size'\?"),
+        (
+            "[strategies.dip.config]\nsize = 'big'\n",
+            r"dip\.size: expected float as in CONFIG \(20\.0\), found str 'big'",
+        ),
+        ("[execution.krakn]\ntaker_bps = 5\n", r"execution\.krakn: expected a venue .*; did you mean 'kraken'\?"),
+        (
+            "[execution.kraken]\ntaker_bps = nan\n",
+            r"taker_bps: expected basis points between -10000 and 10000, found nan",
+        ),
+        ("[execution.kraken]\nlatency_ms = -1\n", r"latency_ms: expected 0 or more, found -1"),
+    ],
+)
+def test_a_mistake_that_shows_only_against_the_run_is_one_sentence_too(text: str, sentence: str, toml: Toml) -> None:
+    with pytest.raises(UserProblem, match=sentence):
+        settled(toml(text), [a_file(size=20.0)])
+
+
+def test_the_file_may_speak_of_strategies_that_do_not_run_now(toml: Toml) -> None:
+    file = toml("[strategies.other.config]\nsize = 5\n")
+
+    assert list(settled(file, known=["dip", "other"]).desks) == ["dip"]
+
+
+def test_the_file_may_speak_of_venues_that_are_not_on_this_tape(toml: Toml) -> None:
+    file = toml("[execution.binance]\ntaker_bps = 1\n[execution.my_broker]\ntaker_bps = 1\n")
+
+    assert settled(file).desks["dip"].execution.taker_bps == Decimal(40)
+
+
+def test_without_a_file_there_are_the_defaults() -> None:
+    assert read_config(None) == ConfigFile()
+
+
+def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserProblem, match=r"none\.toml: expected a configuration file, found No such file"):
+        read_config(tmp_path / "none.toml")
+
+
+def test_a_file_that_is_not_text_is_a_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "wspt.toml"
+    path.write_bytes(b"\xff\xfe")
+
+    with pytest.raises(UserProblem, match=r"wspt\.toml: expected TOML, found "):
+        read_config(path)
+
+
+# -- in the manifest -----------------------------------------------------------------------------------------
+
+
+def test_a_run_reads_back_the_configuration_that_it_wrote() -> None:
+    strategies = [a_file(size=20.0, levels=(1, 2), names=["a"], limit=None, is_on=True)]
+    config = settled(strategies=strategies, overrides=["dip.levels=[3]"], capital="0.1")
+
+    written = msgspec.json.decode(msgspec.json.encode(as_json(config)))
+
+    assert from_json(written, strategies) == config
+
+
+def test_a_value_that_json_does_not_know_is_taken_from_the_module_again() -> None:
+    strategies = [a_file(price=print, size=20.0)]
+    config = settled(strategies=strategies, overrides=["dip.size=5"])
+
+    assert from_json(as_json(config), strategies).desks["dip"].config == {"price": print, "size": 5.0}
+
+
+def test_a_config_that_no_manifest_could_hold_is_refused() -> None:
+    with pytest.raises(UserProblem, match=r"dip: expected a CONFIG that JSON can hold"):
+        configured(weights={("BTC/USD", "1m"): 1.0})
