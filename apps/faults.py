@@ -114,7 +114,7 @@ class FaultPlan:
     def __init__(self, faults: Faults, seed: int, conn: int) -> None:
         self.counts: Counter[str] = Counter()
         self._faults = faults
-        self._chance = Random(f"{seed} faults {conn}")  # noqa: S311
+        self._chance = Random(f"{seed} faults {conn}")
         self._is_clean = faults == Faults()
         self._frames = 0
         self._first_ns: int | None = None

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from math import inf
 from typing import TypeAlias
 
 LevelText: TypeAlias = tuple[str, str]
@@ -85,28 +86,29 @@ class View:
     def follow(self, book: TextBook) -> tuple[list[LevelText], list[LevelText]]:
         """The bids and asks to send so that the view shows `book`."""
         bids, asks = book.bids.top(self.depth), book.asks.top(self.depth)
-        changes = _difference(self.bids, bids, self.depth), _difference(self.asks, asks, self.depth)
+        changes = (
+            _difference(self.bids, bids, self.depth, sign=-1.0),
+            _difference(self.asks, asks, self.depth, sign=1.0),
+        )
         self.bids, self.asks = bids, asks
         return changes
 
 
-def _difference(before: Sequence[LevelText], after: Sequence[LevelText], depth: int) -> list[LevelText]:
+def _difference(
+    before: Sequence[LevelText], after: Sequence[LevelText], depth: int, sign: float
+) -> list[LevelText]:
     """First the levels that are gone, then those that are new or have another size.
 
-    A level merely pushed out by better ones is not sent: Kraken's clients cut it off themselves.
+    A level merely pushed out by better ones is not sent: Kraken's clients cut it off themselves. Prices
+    times `sign` ascend on both sides.
     """
     if before == after:
         return []
     was, now = dict(before), dict(after)
-    kept_out = _worse_than(after[-1][0], before) if len(after) == depth else frozenset()
-    gone = [(price, size.translate(_TO_ZERO)) for price, size in before if price not in now and price not in kept_out]
+    last = float(after[-1][0]) * sign if len(after) == depth else inf
+    gone = [
+        (price, size.translate(_TO_ZERO))
+        for price, size in before
+        if price not in now and float(price) * sign <= last
+    ]
     return gone + [level for level in after if was.get(level[0]) != level[1]]
-
-
-def _worse_than(worst: str, levels: Sequence[LevelText]) -> frozenset[str]:
-    """The prices of `levels` (best first) that lie behind `worst`."""
-    prices = [float(price) for price, _ in levels]
-    if not prices:
-        return frozenset()
-    sign = -1.0 if prices[0] > prices[-1] else 1.0
-    return frozenset(level[0] for level, price in zip(levels, prices, strict=True) if price * sign > float(worst) * sign)

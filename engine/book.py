@@ -51,7 +51,7 @@ class Book:
     def bids(self, depth: int) -> tuple[tuple[float, float], ...]:
         """The best `depth` bids as (price, size), best first."""
         ladder = self._bids
-        return tuple((price, ladder.size(price)) for price in reversed(ladder.rising()[-depth:]))
+        return tuple((price, ladder.size(price)) for price in ladder.rising()[: -depth - 1 : -1])
 
     def asks(self, depth: int) -> tuple[tuple[float, float], ...]:
         """The best `depth` asks as (price, size), best first."""

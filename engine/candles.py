@@ -48,6 +48,7 @@ class CandleSeries:
         self.interval_ns = interval_ns
         self._closed: list[Candle] = []
         self._start = -1  # of the open interval; -1 before the first trade
+        self._has_traded = False  # in the open interval, which may have begun because somebody asked
         self._open = self._high = self._low = self._close = self._volume = 0.0
 
     def take(self, ts: int, price: float, size: float) -> None:
@@ -56,7 +57,9 @@ class CandleSeries:
             self._begin(ts - ts % self.interval_ns, price)
         elif ts >= self._start + self.interval_ns:
             self.advance(ts)
+        if not self._has_traded:
             self._begin(self._start, price)
+            self._has_traded = True
         if price > self._high:
             self._high = price
         elif price < self._low:
@@ -84,5 +87,6 @@ class CandleSeries:
 
     def _begin(self, start: int, price: float) -> None:
         self._start = start
+        self._has_traded = False
         self._open = self._high = self._low = self._close = price
         self._volume = 0.0

@@ -25,6 +25,9 @@ from engine.ticks import NAN, Kind
 NEVER = 1 << 62
 """A time that no tape reaches."""
 
+_REASONS_KEPT = 256
+"""Signals kept for their fills before those are dropped that no order or exit stands for."""
+
 _to_json = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -208,7 +211,9 @@ class Desk:
         """What `generate_signal` returned at `at`: a Signal, several, or something it must not return."""
         try:
             signals = [answer] if isinstance(answer, Signal) else _several(answer)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             self.fail("generate_signal", error, at)
             return
         for signal in signals:
@@ -245,7 +250,9 @@ class Desk:
         correlation_id = f"{self.name}-s{self.portfolio.signals + 1}"
         try:
             raised = self._raised(signal, correlation_id, at)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             self.fail("generate_signal", error, at)
             return
         self._emit(raised)
@@ -256,6 +263,8 @@ class Desk:
         if isinstance(wanted, str):
             self._reject_signal(signal.symbol, correlation_id, wanted, at)
             return
+        if len(self._because) >= _REASONS_KEPT:
+            self._forget_reasons()
         self._because[correlation_id] = signal
         self._emit(
             events.OrderSubmitted(
@@ -281,9 +290,9 @@ class Desk:
         )
 
     def _raised(self, signal: Signal, correlation_id: str, at: Moment) -> events.SignalRaised:
-        for name in ("action", "symbol", "reason", "order_type", "size_in", "time_in_force"):
-            if not _is_text(getattr(signal, name)):
-                raise Nonsense(f"a Signal whose {name} is not text")
+        words = (signal.action, signal.symbol, signal.reason, signal.order_type, signal.size_in, signal.time_in_force)
+        if not all(map(_is_text, words)):
+            raise Nonsense(f"a Signal with something that is not text in place of a word: {list(map(type, words))}")
         if signal.metadata is not None and not isinstance(signal.metadata, Mapping):
             raise Nonsense("a Signal whose metadata is not a mapping")
         indicators = self.state.get("indicators")
@@ -441,21 +450,20 @@ class Desk:
             self._emit(events.OrderExpired(**self._about(order, at)))
 
     def _fill(self, order: events.OrderSubmitted, price: Decimal, fee_bps: Decimal, liquidity: str, at: Moment) -> None:
-        sized = self._tradable_quantity(order, price, fee_bps, at)
+        sized = self._tradable(order, price, fee_bps, at)
         if isinstance(sized, str):
             if liquidity == "taker":
                 self._reject(order, sized, at)
             else:
                 self._cancel(order.order_id, sized, at)
             return
+        quantity, notional, fee = sized
         symbol, portfolio = order.symbol, self.portfolio
         quote = assets(symbol)[1]
-        notional = multiply(sized, price)
-        fee = bps_of(notional, fee_bps)
         is_buying = order.side in BUYING
         after, gross = traded(
             portfolio.position(symbol),
-            sized if is_buying else negate(sized),
+            quantity if is_buying else negate(quantity),
             notional if is_buying else negate(notional),
         )
         flow = subtract(negate(notional) if is_buying else notional, fee)
@@ -470,7 +478,7 @@ class Desk:
             symbol=symbol,
             side=order.side,
             price=price,
-            quantity=sized,
+            quantity=quantity,
             fee=fee,
             liquidity=liquidity,
             realized=subtract(gross, fee),
@@ -484,19 +492,17 @@ class Desk:
             self.next_mark = _next_multiple(at.ts, self.mark_every_ns)
         if self.strategy.on_fill is not None and self.is_asked:
             self._call("on_fill", self.strategy.on_fill, at, self._told(filled, order), self.state)
-        self._forget_reasons()
 
-    def _tradable_quantity(
+    def _tradable(
         self, order: events.OrderSubmitted, price: Decimal, fee_bps: Decimal, at: Moment
-    ) -> Decimal | str:
-        """Base units of `order` that the desk can settle at `price` as things stand now, or why none."""
+    ) -> tuple[Decimal, Decimal, Decimal] | str:
+        """Quantity, notional and fee that the desk can settle at `price` as things stand now, or why none."""
         symbol, portfolio, market = order.symbol, self.portfolio, self._market
         instrument = market.instrument(symbol)
-        lot = instrument.lot_size
         held = portfolio.position(symbol).quantity
         quantity = order.quantity
         if quantity is None:
-            quantity = floor_divide(order.notional or ZERO, price, lot)
+            quantity = floor_divide(order.notional or ZERO, price, instrument.lot_size)
         if order.side == "sell":
             quantity = min(quantity, held, portfolio.balance(assets(symbol)[0]))
             if quantity <= ZERO:
@@ -505,20 +511,23 @@ class Desk:
             quantity = min(quantity, negate(held))
             if quantity <= ZERO:
                 return "no short position"
-        elif order.side == "buy":
+        notional = multiply(quantity, price)
+        fee = bps_of(notional, fee_bps)
+        if order.side == "buy":
             power = buying_power(portfolio, market, symbol, at.stop, order.order_id)
-            notional = multiply(quantity, price)
-            if add(notional, bps_of(notional, fee_bps)) > power:
+            if add(notional, fee) > power:
                 if order.notional is None:
                     return "insufficient cash"
-                quantity = floor_divide(max(affordable(power, fee_bps), ZERO), price, lot)
-        else:
+                quantity = floor_divide(max(affordable(power, fee_bps), ZERO), price, instrument.lot_size)
+                notional = multiply(quantity, price)
+                fee = bps_of(notional, fee_bps)
+        elif order.side == "short":
             room = short_room(portfolio, market, symbol, at.stop)
             if room is None:
                 return "no price to value the collateral"
-            if multiply(quantity, price) > room:
+            if notional > room:
                 return "insufficient collateral"
-        return too_small(quantity, multiply(quantity, price), instrument) or quantity
+        return too_small(quantity, notional, instrument) or (quantity, notional, fee)
 
     def _reject(self, order: events.OrderSubmitted, reason: str, at: Moment) -> None:
         self._emit(events.OrderRejected(**self._about(order, at), reason=reason))
@@ -547,7 +556,9 @@ class Desk:
     def _call(self, where: str, hook: Callable[..., Any], at: Moment, *arguments: object) -> None:
         try:
             hook(*arguments)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             self.fail(where, error, at)
 
     def _told(self, filled: events.OrderFilled, order: events.OrderSubmitted) -> dict[str, Any]:
@@ -579,11 +590,10 @@ class Desk:
         }
 
     def _forget_reasons(self) -> None:
-        if len(self._because) > 64:
-            portfolio = self.portfolio
-            wanted = {order.correlation_id for order in (*portfolio.in_flight.values(), *portfolio.resting.values())}
-            wanted |= {levels.correlation_id for levels in portfolio.exits.values()}
-            self._because = {key: signal for key, signal in self._because.items() if key in wanted}
+        portfolio = self.portfolio
+        wanted = {order.correlation_id for order in (*portfolio.in_flight.values(), *portfolio.resting.values())}
+        wanted |= {levels.correlation_id for levels in portfolio.exits.values()}
+        self._because = {key: signal for key, signal in self._because.items() if key in wanted}
 
 
 def _bound(strategy: Strategy, account: Account) -> Asked:

@@ -151,7 +151,9 @@ class Engine:
                 market.asker = desk.name
                 try:
                     answer = desk.decide(snapshot, desk.config, desk.state)
-                except (Exception, SystemExit) as error:
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:
                     desk.fail("generate_signal", error, Moment(snapshot.ts, batch.first_seq + row, row + 1))
                     self._note(desk)
                 else:
@@ -177,17 +179,19 @@ class Engine:
         times, prices = map(batch.ts.__getitem__, rows), map(batch.price.__getitem__, rows)
         done = start
         for snapshot in map(TradeSnapshot, repeat(market), repeat(batch), rows, times, repeat(symbol), prices):
-            market.row = row = snapshot._row
+            row = snapshot._row
             if snapshot.ts >= self._wake:
                 done = self._pass_time(batch, done, row)
                 if self._must_restart:
                     return done
                 if done > row:
                     continue
-                market.row = row
+            market.row = row
             try:
                 answer = decide(snapshot, config, state)
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 desk.fail("generate_signal", error, Moment(snapshot.ts, batch.first_seq + row, row + 1))
                 self._note(desk)
                 return row + 1
@@ -218,6 +222,7 @@ class Engine:
             if self._has_timers or due == len(batch):
                 return self._step_to(batch, done, row)
             at = Moment(times[due], batch.first_seq + due, due)
+            self.market.row = due - 1  # a hook that asks the market must not see the tick that comes
             for desk in self.desks:
                 if desk.wake <= at.ts:
                     desk.advance(at)
@@ -285,6 +290,7 @@ class Engine:
         market, ts, seq, kind = self.market, batch.ts[row], batch.first_seq + row, batch.kind[row]
         before, after = Moment(ts, seq, row), Moment(ts, seq, row + 1)
         if ts >= self._wake:
+            market.row = row - 1
             for desk in self.desks:
                 if desk.wake <= ts:
                     desk.advance(before)
@@ -339,7 +345,9 @@ class Engine:
             snapshot = Snapshot(self.market, batch, row, at.ts, symbol)
         try:
             answer = desk.decide(snapshot, desk.config, desk.state)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             desk.fail("generate_signal", error, at)
         else:
             if answer is not None:

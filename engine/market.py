@@ -7,6 +7,7 @@ answered from the columns at and before that row. Only the few things that a dro
 
 from collections import deque
 from decimal import Decimal
+from itertools import compress
 
 import msgspec
 
@@ -109,6 +110,7 @@ class _BookFold:
         self.book = Book()
         self.is_known = False
         self._in_snapshot = False
+        self._snapshot_seq = 0  # of the row that would continue the snapshot
 
     def absorb(self, batch: TickBatch, char: str, stop: int) -> None:
         """Fold the book rows of `char` before `stop` that have not been folded yet."""
@@ -121,9 +123,12 @@ class _BookFold:
         while row >= 0:
             if symbols[row] == char:
                 flag = flags[row]
-                if flag & SNAPSHOT and not self._in_snapshot:
-                    self.book.clear()
+                if flag & SNAPSHOT:
+                    seq = batch.first_seq + row
+                    if not self._in_snapshot or seq != self._snapshot_seq:
+                        self.book.clear()
                     self._in_snapshot = self.is_known = True
+                    self._snapshot_seq = seq + 1
                 put(side[row], price[row], size[row])
                 if flag & LAST_OF_MESSAGE:
                     self._in_snapshot = False
@@ -148,6 +153,8 @@ class Market:
         self.instruments: dict[str, Instrument] = {}
         self._quotes: dict[str, Quote] = {}  # by char, from batches before the one in hand
         self._last_trades: dict[str, float] = {}  # likewise
+        self._quoted: set[str] = set()  # chars that have ever had a quote or book row, in batches before
+        self._has_quotes = False  # whether the batch in hand has such rows
         self._lost: dict[str, bool] = {}  # char: whether a quote had been known
         self._logs: dict[str, _TradeLog] = {}
         self._books: dict[str, _BookFold] = {}
@@ -166,6 +173,7 @@ class Market:
         """Put `batch` in hand, before its first row."""
         self.batch = batch
         self.row = -1
+        self._has_quotes = batch.kind.find(Kind.QUOTE) >= 0 or batch.kind.find(Kind.BOOK) >= 0
         for code in range(len(self.chars) + 1, len(batch.symbols)):
             self.chars[batch.symbols[code]] = chr(code)
 
@@ -180,6 +188,8 @@ class Market:
                 row = batch.traded.rfind(char)
                 if row >= 0:
                     self._last_trades[char] = batch.price[row]
+        if self._has_quotes:
+            self._quoted.update(compress(batch.symbol, batch.kind.translate(_QUOTING)))
         self._pending.append(batch)
         self._pending_rows += len(batch)
         while self._pending_rows > _ROWS_PENDING or len(self._pending) > _BATCHES_PENDING:
@@ -292,8 +302,8 @@ class Market:
         quote = self._quote_before(char, stop)
         if quote.bid == quote.bid or quote.ask == quote.ask:
             return "crossed market" if quote.is_crossed else quote
-        last = self.last_price(symbol, stop)
-        return Quote(last, NAN, last, NAN) if last == last else "no market yet"
+        last = NAN if self._is_quoted(char, stop) else self.last_price(symbol, stop)
+        return Quote(last, NAN, last, NAN) if last == last else "no market"
 
     def mark(self, symbol: str, stop: int) -> float:
         """The price to value holdings at: the mid, else the last trade however old, NaN where nothing is known."""
@@ -303,6 +313,18 @@ class Market:
             if quote.bid == quote.bid and quote.ask == quote.ask:
                 return quote.mid
         return self.last_price(symbol, stop)
+
+    def _is_quoted(self, char: str, stop: int) -> bool:
+        """Whether the symbol has ever been quoted: if so, no quote means that nobody is there to trade with."""
+        if char in self._quoted:
+            return True
+        if self._has_quotes and self.batch is not None:
+            row = self.batch.symbol.find(char, 0, stop)
+            while row >= 0:
+                if _QUOTING[self.batch.kind[row]]:
+                    return True
+                row = self.batch.symbol.find(char, row + 1, stop)
+        return False
 
     def _has_spoken(self, char: str, stop: int) -> bool:
         """Whether any row was about the symbol. A batch may name symbols that come only later in it."""
@@ -411,6 +433,7 @@ class Market:
         return log
 
 
+_QUOTING = bytes(kind in (Kind.QUOTE, Kind.BOOK) for kind in range(256))
 _SPEAKING = (Kind.TRADE, Kind.QUOTE, Kind.BOOK)
 
 

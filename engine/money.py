@@ -1,14 +1,13 @@
 """Decimal rules: how prices, quantities and cash are made from market data, and rounded where they are born.
 
 Every number of money has exactly twelve decimals, so that its text in a digest, its decimal128(38, 12) in
-Parquet and its value in memory are the same thing. Arithmetic goes through one private context: operators
+Parquet and its value in memory are the same thing; none is a negative zero (`or ZERO`), which Parquet does
+not know. Arithmetic goes through one private context: operators
 such as `a * b` would use the thread's, which a strategy is free to change.
 """
 
 import math
 from decimal import (
-    ROUND_CEILING,
-    ROUND_FLOOR,
     ROUND_HALF_EVEN,
     Context,
     Decimal,
@@ -19,15 +18,13 @@ from decimal import (
 from functools import lru_cache
 
 _CONTEXT = Context(prec=60, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
-_FLOOR = Context(prec=60, rounding=ROUND_FLOOR, traps=[InvalidOperation, DivisionByZero, Overflow])
-_CEILING = Context(prec=60, rounding=ROUND_CEILING, traps=[InvalidOperation, DivisionByZero, Overflow])
 
 QUANTUM = Decimal("0.000000000001")
 """The smallest amount of anything: twelve decimals."""
 ZERO = Decimal("0.000000000000")
 ONE = Decimal("1.000000000000")
 BPS = Decimal("0.0001")
-DEFAULT_LOT = Decimal("0.00000001")
+DEFAULT_LOT = Decimal("0.000000010000")
 """Quantity step where the tape does not know the instrument: eight decimals, as BTC has."""
 
 add = _CONTEXT.add
@@ -35,6 +32,7 @@ subtract = _CONTEXT.subtract
 _quantize = _CONTEXT.quantize
 _multiply = _CONTEXT.multiply
 _divide = _CONTEXT.divide
+_whole = _CONTEXT.divide_int  # exact: the whole number of times that one positive amount holds another
 
 
 def money(number: float | str | Decimal) -> Decimal:
@@ -62,19 +60,19 @@ def _made(number: str | Decimal) -> Decimal:
 
 def multiply(a: Decimal, b: Decimal) -> Decimal:
     """The product, rounded half to even at twelve decimals."""
-    return _quantize(_multiply(a, b), QUANTUM)
+    return _quantize(_multiply(a, b), QUANTUM) or ZERO
 
 
 def divide(a: Decimal, b: Decimal) -> Decimal:
     """The quotient, rounded half to even at twelve decimals."""
-    return _quantize(_divide(a, b), QUANTUM)
+    return _quantize(_divide(a, b), QUANTUM) or ZERO
 
 
 def share(whole: Decimal, part: Decimal, of: Decimal) -> Decimal:
     """`whole * part / of`, rounded once; exactly `whole` where part equals `of`."""
     if part == of:
         return whole
-    return add(ZERO, _quantize(_divide(_multiply(whole, part), of), QUANTUM))
+    return _quantize(_divide(_multiply(whole, part), of), QUANTUM) or ZERO
 
 
 def negate(a: Decimal) -> Decimal:
@@ -84,22 +82,25 @@ def negate(a: Decimal) -> Decimal:
 
 def floor_to(amount: Decimal, step: Decimal) -> Decimal:
     """The largest multiple of `step` that does not exceed `amount` (both positive)."""
-    return _quantize(_multiply(_FLOOR.to_integral_value(_FLOOR.divide(amount, step)), step), QUANTUM)
+    return _multiply(_whole(amount, step), step)
 
 
 def ceil_to(amount: Decimal, step: Decimal) -> Decimal:
     """The smallest multiple of `step` that is not below `amount` (both positive)."""
-    return _quantize(_multiply(_CEILING.to_integral_value(_CEILING.divide(amount, step)), step), QUANTUM)
+    floor = floor_to(amount, step)
+    return floor if floor == amount else add(floor, step)
 
 
 def floor_divide(a: Decimal, b: Decimal, step: Decimal) -> Decimal:
     """`a / b`, cut down to a multiple of `step`: how much of something at price `b` an amount `a` buys."""
-    return _quantize(_multiply(_FLOOR.to_integral_value(_FLOOR.divide(_FLOOR.divide(a, b), step)), step), QUANTUM)
+    return _multiply(_whole(a, _multiply(b, step)), step)
 
 
 def bps_of(amount: Decimal, bps: Decimal) -> Decimal:
     """`bps` basis points of `amount` (1 bps = 0.01 %), rounded once."""
-    return _quantize(_multiply(_multiply(amount, bps), BPS), QUANTUM)
+    if not bps:
+        return ZERO
+    return _quantize(_multiply(_multiply(amount, bps), BPS), QUANTUM) or ZERO
 
 
 def is_number(value: object) -> bool:

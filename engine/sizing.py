@@ -19,6 +19,7 @@ from engine.money import (
     is_number,
     money,
     multiply,
+    negate,
     subtract,
 )
 from engine.orders import BUYING
@@ -144,7 +145,8 @@ def _size(
         power = buying_power(portfolio, market, symbol, stop)
         if notional > power or (in_base and add(notional, bps_of(notional, config.taker_bps)) > power):
             return "insufficient cash"
-        notional = min(notional, affordable(power, config.taker_bps))  # the fee comes out of an all-in size
+        if add(notional, bps_of(notional, config.taker_bps)) > power:
+            notional = affordable(power, config.taker_bps)  # the fee comes out of an all-in size
     elif side == "short":
         room = short_room(portfolio, market, symbol, stop)
         if room is None:
@@ -156,7 +158,8 @@ def _size(
         held = portfolio.position(symbol).quantity
         quantity = min(quantity, held) if held > ZERO else quantity
     elif side == "cover" and (in_base or signal.order_type == "limit"):
-        quantity = min(quantity, portfolio.position(symbol).quantity.copy_abs())
+        owed = negate(portfolio.position(symbol).quantity)
+        quantity = min(quantity, owed) if owed > ZERO else quantity
     problem = too_small(quantity, multiply(quantity, price), instrument)
     if problem:
         return problem

@@ -29,8 +29,8 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False, eq=False):
     ts:      time of receipt of the tick in hand, ns UTC: now, as far as a strategy can know.
     symbol:  the tick's.
 
-    The properties read the tick in hand and stay true for good. The methods ask the market, which moves
-    on: called after their moment they raise LookAhead instead of showing the future.
+    The properties that read the tick in hand stay true for good. Whatever else is asked is asked of the
+    market, which moves on: after its moment that raises LookAhead instead of showing the future.
     """
 
     _market: Market

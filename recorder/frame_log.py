@@ -322,9 +322,7 @@ def read_log(path: Path) -> LogRead:
         return LogRead(header=None, records=[], torn_at=0, torn_bytes=len(data))
     found = list(_records(data))
     end = found[-1][1]
-    return LogRead(
-        header=header, records=[record for record, _ in found[1:]], torn_at=end, torn_bytes=len(data) - end
-    )
+    return LogRead(header=header, records=[record for record, _ in found[1:]], torn_at=end, torn_bytes=len(data) - end)
 
 
 def _packed(wall_ns: int, mono_ns: int, conn: int, kind: int, payload: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """One REST answer, fetched without holding up the event loop."""
 
 import asyncio
+import contextlib
 import threading
 import urllib.error
 import urllib.request
@@ -56,7 +57,7 @@ async def get(url: str, timeout_s: float) -> Answer:
         except (OSError, HTTPException, ValueError) as error:
             problem = RestProblem(f"{url}: expected an answer, found: {getattr(error, 'reason', None) or error!r}")
         # Whoever asked may be gone, and the loop with it.
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(settle, answer, problem)
 
     # A daemon, not the loop's pool: a server that does not answer must not hold up the end of the program.

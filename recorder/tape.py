@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from engine.ticks import NAN, Symbols, Tick, TickBatch
+from recorder.log_parts import parts_at
 from recorder.passport import Passport, merge
 from recorder.tape_batches import COLUMNS, RowGroup
 from recorder.tape_columns import FLOATS, FORMAT_VERSION, ROW_GROUP, SCHEMA, Header, TapeProblem
-from recorder.tape_files import DAMAGE, Group, Part, check_one_tape, files_at, opened
+from recorder.tape_files import DAMAGE, Group, Part, check_one_tape, damaged, read_groups
 from recorder.tape_writer import TapeWriter
 from recorder.venues import Frame
 
@@ -45,29 +46,32 @@ class Tape:
     Make one with `Tape.open`. Whatever is wrong with a file, there or while reading, is a TapeProblem.
     Ranges of rows are half open, by `seq` and by `ts_recv`; a missing end is open.
 
-    paths:    the files, in the order of their rows.
+    paths:    the files, in the order of their rows; logs among them, where it is being recorded.
     headers:  what each of them says about itself.
     """
 
-    def __init__(self, paths: Sequence[Path], headers: Sequence[Header], groups: Sequence[Group]) -> None:
-        self.paths = tuple(paths)
-        self.headers = tuple(headers)
-        self._groups = tuple(groups)
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.paths = tuple(part.path for part in parts)
+        self.headers = tuple(part.header for part in parts)
+        self._parts = tuple(parts)
+        self._groups = tuple(group for part in parts for group in part.groups)
 
     @classmethod
     def open(cls, places: str | Path | Iterable[str | Path]) -> "Tape":
-        """The tape in a file, in the parts of a folder, in the files that a pattern names, or in all of several."""
+        """The tape in a file, in the parts of a folder, in the files that a pattern names, or in all of several.
+
+        A folder may be one that is being recorded: what its logs hold at this moment is on the tape too, to the last
+        whole record, and what comes later is not.
+        """
         named = [places] if isinstance(places, str | Path) else list(places)
-        parts = [Part(path) for path in dict.fromkeys(path for place in named for path in files_at(place))]
+        parts = parts_at(named)
         if not parts:
             raise TapeProblem(f"{_listed(named)}: expected a tape, found no file")
         filled = sorted((part for part in parts if part.groups), key=lambda part: part.groups[0].first_seq)
         if not filled:
             raise TapeProblem(f"{_listed(named)}: expected a tape with at least one tick, found none on it")
         check_one_tape(filled)
-        return cls(
-            [part.path for part in filled], [part.header for part in filled], [g for p in filled for g in p.groups]
-        )
+        return cls(filled)
 
     @property
     def rows(self) -> int:
@@ -113,9 +117,10 @@ class Tape:
     def identity(self) -> str:
         """Names the tape by its content: the SHA-256 of its file, or of its files' SHA-256 where it has parts.
 
-        The same ticks cut into other parts are another tape by this name.
+        The same ticks cut into other parts are another tape by this name. Of a tape that is being recorded it names
+        what was there when it was opened.
         """
-        digests = [_sha256(path) for path in self.paths]
+        digests = [part.identity() for part in self._parts]
         return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
     def batches(
@@ -140,7 +145,7 @@ class Tape:
 
     def frames(self) -> Iterator[tuple[int, Frame]]:
         """What arrived, as it arrived, each with the seq of its first row."""
-        for _, table in _read(self._groups, ("seq", "ts_recv", "conn", "frame", "url")):
+        for _, table in read_groups(self._groups, ("seq", "ts_recv", "conn", "frame", "url")):
             framed = table.filter(table["frame"].is_valid())
             for seq, ts_recv, conn, payload, url in zip(*(c.to_pylist() for c in framed.columns), strict=True):
                 yield seq, Frame(ts_recv=ts_recv, payload=payload, conn=conn, url=url)
@@ -157,7 +162,7 @@ class Tape:
         empty = pa.schema([SCHEMA.field(name) for name in names]).empty_table()
         tables = [
             table.slice(*_slice_of(group, start_seq, stop_seq))
-            for group, table in _read(self._touching(start_seq, stop_seq, None, None), names)
+            for group, table in read_groups(self._touching(start_seq, stop_seq, None, None), names)
         ]
         return pa.concat_tables([empty, *tables])
 
@@ -180,13 +185,13 @@ def _listed(places: Sequence[str | Path]) -> str:
 
 
 def _read_ahead(groups: Sequence[Group], columns: Sequence[str]) -> Iterator[tuple[Group, Any]]:
-    """What `_read` gives, with the next row group being read while this one is worked on.
+    """What `read_groups` gives, with the next row group being read while this one is worked on.
 
     Columns in which nothing is known are left out.
 
     Only the reading happens in the thread, which pyarrow does without the interpreter's lock.
     """
-    source = _read(groups, columns, skip_unknown=True)
+    source = read_groups(groups, columns, left_out=_MAY_BE_LEFT_OUT)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tape") as thread:
         ahead = thread.submit(next, source, None)
         while (item := ahead.result()) is not None:
@@ -194,41 +199,12 @@ def _read_ahead(groups: Sequence[Group], columns: Sequence[str]) -> Iterator[tup
             yield item
 
 
-def _read(
-    groups: Sequence[Group], columns: Sequence[str], *, skip_unknown: bool = False
-) -> Iterator[tuple[Group, Any]]:
-    """Row groups, each with its columns as a pyarrow Table."""
-    path, parquet = None, None
-    for group in groups:
-        if group.path != path:
-            path, parquet = group.path, opened(group.path)
-        left_out = _MAY_BE_LEFT_OUT.intersection(group.header.unknown if skip_unknown else ())
-        wanted = [name for name in columns if name not in left_out]
-        yield group, _read_group(parquet, group, wanted)
-
-
-def _read_group(parquet: Any, group: Group, columns: list[str]) -> Any:
-    try:
-        table = parquet.read_row_group(group.index, columns=columns).select(columns)
-    except DAMAGE as error:
-        raise _damaged(group, error) from error
-    if table.num_rows != group.header.rows:
-        raise _damaged(group, ValueError(f"{table.num_rows} rows"))
-    return table
-
-
-def _damaged(group: Group, error: Exception) -> TapeProblem:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    rows = f"ticks {group.first_seq} to {group.stop_seq - 1}"
-    return TapeProblem(f"{group.path}: expected {rows}, found them damaged ({reason.rstrip('.')})")
-
-
 def _checked(group: Group, table: Any, symbols: Symbols) -> RowGroup:
     """The ticks of a row group, whose time never runs backwards."""
     try:
         ticks = RowGroup(group.first_seq, table, symbols)
     except DAMAGE as error:
-        raise _damaged(group, error) from error
+        raise damaged(group, error) from error
     if np.any(ticks.ts[1:] < ticks.ts[:-1]):
         raise TapeProblem(
             f"{group.path}: expected ts_recv never to fall, found that it does after seq {group.first_seq}"
@@ -263,8 +239,3 @@ def _row(row: dict[str, Any]) -> Row:
     known = {name: row[name] for name in Tick.__struct_fields__}
     known |= {name: NAN for name in FLOATS if row[name] is None}
     return Row(seq=row["seq"], ts_recv=row["ts_recv"], conn=row["conn"], frame=row["frame"], tick=Tick(**known))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,6 +11,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recorder.log_folder import LOG, SEALED
 from recorder.tape_columns import FORMAT_VERSION, METADATA_KEY, SCHEMA, Header, RowGroupHeader, TapeProblem
 
 DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError, KeyError)
@@ -60,14 +61,28 @@ class Part:
 
 
 def files_at(place: str | Path) -> list[Path]:
-    """The Parquet files at `place`: itself, those in the folder, or those that the pattern matches."""
+    """The files at `place`: itself, those of the tape in the folder, or those that the pattern matches."""
     path = Path(place)
     if path.is_dir():
-        return sorted(path.glob("*.parquet"))
+        return _files_in(path)
     if not path.exists() and has_magic(str(place)):
         matches = sorted(glob(str(place)))  # noqa: PTH207 - a Path cannot expand a pattern with a root of its own
         return [found for match in matches for found in files_at(match)]
-    return [path]
+    sealed = path.with_suffix(f".{SEALED}")
+    return [sealed if is_log(path) and not path.exists() and sealed.exists() else path]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """The Parquet files in a folder, and its logs that are not sealed yet."""
+    files = set(folder.iterdir())
+    sealed = {path for path in files if path.suffix == f".{SEALED}"}
+    logs = {path for path in files if is_log(path) and path.with_suffix(f".{SEALED}") not in sealed}
+    return sorted(sealed | logs)
+
+
+def is_log(path: Path) -> bool:
+    """A part that has not been sealed, by its name."""
+    return path.suffix == f".{LOG}"
 
 
 def opened(path: Path, sealed: Any = None) -> Any:

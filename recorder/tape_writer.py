@@ -61,6 +61,7 @@ class TapeWriter:
     libraries:   versions of other packages that had a part in it; pyarrow's is added.
     first_seq:   for a further part of a tape, the seq after the last one of the part before.
     not_before:  for a further part, the `ts_recv` of the last row of the part before.
+    sink:        takes the tape's bytes in place of a file, which is named all the same; a pyarrow stream.
     """
 
     def __init__(
@@ -75,8 +76,10 @@ class TapeWriter:
         time_source: str = RECEIVED,
         first_seq: int = 0,
         not_before: int | None = None,
+        sink: Any = None,
     ) -> None:
         self.path = Path(path)
+        self._sink = sink
         self._part = self.path.with_name(self.path.name + ".tmp")
         self._venue = venue
         self._header = partial(
@@ -102,7 +105,9 @@ class TapeWriter:
         self._tables: list[pa.Table] = []
         self._table_rows = 0
         try:
-            self._parquet: Any = _open_parquet(self._part)  # None once closed; pyarrow has no types
+            self._parquet: Any = _open_parquet(
+                self._part if sink is None else sink
+            )  # None once closed; pyarrow has no types
         except OSError as error:
             raise TapeProblem(
                 f"{path}: expected a place to write a tape to, found {error.strerror or error}"
@@ -143,9 +148,10 @@ class TapeWriter:
             self._clock_reversals += clock_reversals
             self._parquet.add_key_value_metadata({METADATA_KEY: msgspec.json.encode(self._sealed_header(quality))})
             self._parquet.close()
-            _sync(self._part)
-            self._part.replace(self.path)
-            _sync(self.path.parent)
+            if self._sink is None:
+                _sync(self._part)
+                self._part.replace(self.path)
+                _sync(self.path.parent)
         except BaseException:
             self.abandon()
             raise
@@ -243,9 +249,9 @@ class TapeWriter:
         return self._header(passport=passport, groups=self._groups)
 
 
-def _open_parquet(path: Path) -> Any:
+def _open_parquet(place: Any) -> Any:
     return pq.ParquetWriter(
-        path,
+        place,
         SCHEMA,
         compression="zstd",
         compression_level=1,

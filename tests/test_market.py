@@ -187,5 +187,5 @@ def test_a_symbol_that_is_only_named_has_not_spoken() -> None:
     bench = a_desk()
     bench.on(trade(0, "1"), other(1, ETH))
 
-    assert bench.market.meets(ETH, 0) == "no market yet"
+    assert bench.market.meets(ETH, 0) == "no market"
     assert bench.market.meets("XRP/USD", 0) == "unknown symbol"

@@ -1,6 +1,6 @@
 """Frames as Kraken's spot WebSocket v2 server prints them, for markets that are simulated or served again."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TypeAlias
 from zlib import crc32
@@ -12,6 +12,9 @@ from recorder.venues.rfc3339 import format_us
 
 Levels: TypeAlias = Sequence[tuple[int, int]]
 """Levels as (price in ticks, size in lots), best first; in an update in any order, 0 lots to remove."""
+
+LevelTexts: TypeAlias = Sequence[tuple[str, str]]
+"""Levels as (price, size) in the text that stands in the frame; a size of zero removes."""
 
 _CHECKSUM_LEVELS = 10
 
@@ -79,6 +82,12 @@ def checksum(asks: Levels, bids: Levels) -> int:
     return crc32("".join(f"{price}{qty or ''}" for price, qty in best).encode())
 
 
+def text_checksum(asks: LevelTexts, bids: LevelTexts) -> int:
+    """Kraken's CRC32 of a book whose numbers are text already: no point, no leading zeros, asks first."""
+    best = (*asks[:_CHECKSUM_LEVELS], *bids[:_CHECKSUM_LEVELS])
+    return crc32("".join(number.replace(".", "").lstrip("0") for level in best for number in level).encode())
+
+
 def status(system: str = "online", connection_id: int = 1) -> bytes:
     """The first frame of a connection."""
     data = [{"version": "2.0.10", "system": system, "api_version": "v2", "connection_id": connection_id}]
@@ -88,8 +97,30 @@ def status(system: str = "online", connection_id: int = 1) -> bytes:
 def subscribed(channel: str, ts: int, symbol: str | None = None, **params: object) -> bytes:
     """The answer to a subscription; `params` are repeated from the request (depth, event_trigger)."""
     result = {"channel": channel, "snapshot": True, **params, **({} if symbol is None else {"symbol": symbol})}
-    times = {"time_in": format_us(ts), "time_out": format_us(ts + 40_000)}
-    return msgspec.json.encode({"method": "subscribe", "result": result, "success": True, **times})
+    return msgspec.json.encode({"method": "subscribe", "result": result, "success": True, **_times(ts)})
+
+
+def done(method: str, ts: int, result: Mapping[str, object], req_id: int | None) -> bytes:
+    """The answer to a request that was granted, for one channel and symbol, with its keys as the venue sorts them."""
+    asked = {} if req_id is None else {"req_id": req_id}
+    result = dict(sorted(result.items()))
+    return msgspec.json.encode({"method": method, **asked, "result": result, "success": True, **_times(ts)})
+
+
+def refused(error: str, method: str | None, ts: int, req_id: int | None, symbol: str | None = None) -> bytes:
+    """The answer to a request that was not: the symbol stands at the top, and there is no result."""
+    facts = {"error": error, "method": method, "req_id": req_id, "success": False, "symbol": symbol}
+    return msgspec.json.encode({key: fact for key, fact in facts.items() if fact is not None} | _times(ts))
+
+
+def pong(ts: int, req_id: int | None) -> bytes:
+    """The answer to a ping."""
+    asked = {} if req_id is None else {"req_id": req_id}
+    return msgspec.json.encode({"method": "pong", **asked, **_times(ts)})
+
+
+def _times(ts: int) -> dict[str, str]:
+    return {"time_in": format_us(ts), "time_out": format_us(ts + 40_000)}
 
 
 def heartbeat() -> bytes:
@@ -143,3 +174,53 @@ def trades(pair: PairRules, kind: str, deals: Iterable[Deal]) -> bytes:
         for deal in deals
     )
     return f'{{"channel":"trade","type":"{kind}","data":[{facts}]}}'.encode()
+
+
+def text_book(symbol: str, kind: str, bids: LevelTexts, asks: LevelTexts, crc: int, time: str) -> bytes:
+    """A book message made of texts; `time` is RFC 3339."""
+    bids_text, asks_text = (",".join(f'{{"price":{p},"qty":{q}}}' for p, q in side) for side in (bids, asks))
+    return (
+        f'{{"channel":"book","type":"{kind}","data":[{{"symbol":{_quoted(symbol)},"bids":[{bids_text}],'
+        f'"asks":[{asks_text}],"checksum":{crc},"timestamp":"{time}"}}]}}'
+    ).encode()
+
+
+def text_quote(symbol: str, bid: tuple[str, str], ask: tuple[str, str], day: Mapping[str, str], time: str) -> bytes:
+    """What a ticker message says of one symbol; `day` holds the numbers of the day so far, by their keys."""
+    rest = "".join(f'"{key}":{number},' for key, number in day.items())
+    return (
+        f'{{"symbol":{_quoted(symbol)},"bid":{bid[0]},"bid_qty":{bid[1]},"ask":{ask[0]},"ask_qty":{ask[1]},'
+        f'{rest}"timestamp":"{time}"}}'
+    ).encode()
+
+
+def text_trade(symbol: str, side: str, price: str, qty: str, trade_id: int, time: str) -> bytes:
+    """What a trade message says of one match."""
+    return (
+        f'{{"symbol":{_quoted(symbol)},"side":"{side}","price":{price},"qty":{qty},"ord_type":"market",'
+        f'"trade_id":{trade_id},"timestamp":"{time}"}}'
+    ).encode()
+
+
+def text_pair(symbol: str, price_decimals: int, qty_decimals: int, rules: Mapping[str, str]) -> bytes:
+    """What the instrument channel says of one pair; `rules` holds the steps and minimums that are known."""
+    rest = "".join(f',"{key}":{number}' for key, number in rules.items())
+    return (
+        f'{{"symbol":{_quoted(symbol)},"status":"online","price_precision":{price_decimals},'
+        f'"qty_precision":{qty_decimals}{rest}}}'
+    ).encode()
+
+
+def message(channel: str, kind: str, items: Iterable[bytes]) -> bytes:
+    """A message about several things, each of them JSON already."""
+    return b'{"channel":"%s","type":"%s","data":[%s]}' % (channel.encode(), kind.encode(), b",".join(items))
+
+
+def pairs_message(kind: str, pairs: Iterable[bytes]) -> bytes:
+    """A message of the instrument channel, whose data is an object."""
+    body = b",".join(pairs)
+    return b'{"channel":"instrument","type":"%s","data":{"assets":[],"pairs":[%s]}}' % (kind.encode(), body)
+
+
+def _quoted(symbol: str) -> str:
+    return msgspec.json.encode(symbol).decode()

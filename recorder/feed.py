@@ -1,0 +1,430 @@
+"""A venue's live stream as records: connected, subscribed, stamped once, and connected again when it breaks."""
+
+import asyncio
+import random
+import socket
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, ProxyError, WebSocketException
+
+from recorder.clock import SYSTEM_CLOCK, Clock
+from recorder.conversation import Conversation, Findings
+from recorder.frame_log import Record, RecordKind
+from recorder.liveness import SymbolWatch
+from recorder.reconnecting import Reconnects
+from recorder.venues.profiles import Profile
+
+MESSAGE_MAX = 32 * 2**20
+"""Bytes of the longest message that is taken. Books of 5 MB come in one message."""
+
+_FRAME = int(RecordKind.FRAME)
+_CONN_MASK = 0xFFFF  # a record has 16 bits for it; the order of records is what tells connections apart
+_UNDER_MAINTENANCE = (1012, 1013)  # close codes: service restart, try again later
+_NS = 1_000_000_000
+
+# ValueError: a redirect to what is no address; ImportError: a SOCKS proxy without the package for it.
+_UNREACHABLE = (OSError, WebSocketException, ValueError, ImportError, EOFError)
+
+
+class Feed:
+    """One venue's stream. Iterate `records()` once, in `contextlib.aclosing`, and call the rest from the same loop.
+
+    Whatever the venue or the network does becomes a record, never an exception:
+
+    CONNECTED, DISCONNECTED  a connection stands; it ended, and why. When `stop` ends it, nobody is told: the
+                             recording is over, and nothing about the market has changed.
+    SUBSCRIBED               a request was sent.
+    FRAME                    a message, text or binary, as it arrived.
+    REST                     a depth snapshot, after the stream was subscribed and whenever `heal` asks for one.
+    CLOCK                    a second passed without a record, connected or not.
+    NOTE                     `unreachable` (with `cause` and `reason`), `stale` (of a symbol), `unanswered` (a
+                             request), `unknown_symbol` (with `suggestions`), `snapshot_failed`.
+
+    A subscription that the venue refuses is a FRAME, of which the decoder makes a row; `findings` collects them.
+
+    A message is stamped when it is taken from the socket's queue. A consumer that is slow is therefore seen in
+    the stamps of what waited for it: at most the queue (16 messages) and what one read brought; the rest waits at
+    the venue, as TCP has it. So memory is bounded, and nothing is dropped.
+
+    url:        another address than the venue's own.
+    first_conn: number of the first connection; a recording that goes on continues its count.
+    tls:        what to trust, where that is not the system's default.
+
+    was_connected:  a connection stood at least once.
+    last_problem:   why the venue could not be reached, or why the last connection ended.
+
+    Raises Problem for an address that is none, and for symbols that the venue's requests cannot hold.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        symbols: Sequence[str],
+        *,
+        url: str | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        first_conn: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.profile = profile
+        self.url = profile.address(url)
+        self.findings = Findings()
+        self.was_connected = False
+        self.last_problem = ""
+        self._names = {profile.spelled(symbol): symbol for symbol in symbols}
+        self._clock = clock
+        self._tls = tls
+        self._conn = first_conn - 1
+        self._first_conn = first_conn
+        self._reconnects = Reconnects(
+            profile.attempts_max,
+            profile.attempts_window_s,
+            first_s=profile.first_pause_s,
+            longest_s=profile.longest_pause_s,
+        )
+        self._is_stopped = False
+        self._bug: BaseException | None = None
+        self._pending: deque[Record] = deque()
+        self._waiting: asyncio.Task[Any] | None = None
+        self._cancels_before = 0
+        self._is_poked = False
+        self._last_ns = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._line: _Line | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """A connection stands."""
+        return self._line is not None
+
+    def stop(self) -> None:
+        """End `records` after what has been handed over so far."""
+        self._is_stopped = True
+        self._wake()
+
+    def heal(self, symbol: str) -> None:
+        """Ask the venue for a new book of `symbol`: after a wrong checksum, a gap, or a snapshot that was too old.
+
+        May be called as often as the decoder complains; requests are paced. Without a connection it does
+        nothing, as the next one begins with new books.
+        """
+        if self._line is not None:
+            self._line.talk.heal(symbol)
+
+    async def records(self) -> AsyncIterator[Record]:
+        """Everything that happens, in order, until `stop`."""
+        pending = self._pending
+        self._last_ns = self._clock.mono_ns()
+        watch = asyncio.create_task(self._watch())
+        watch.add_done_callback(self._finished)
+        opening = asyncio.create_task(self._open())
+        try:
+            while not self._is_stopped:
+                opening.add_done_callback(self._finished)
+                while pending or not (opening.done() or self._is_stopped):
+                    if pending:
+                        yield pending.popleft()
+                    else:
+                        await self._rest()
+                line = opening.result() if opening.done() else None
+                if line is not None:
+                    async for record in self._frames(line):
+                        yield record
+                if not self._is_stopped:
+                    opening = asyncio.create_task(self._open())
+        finally:
+            watch.cancel()
+            opening.cancel()
+            await asyncio.gather(watch, opening, return_exceptions=True)
+            await self._end(self._line)
+
+    async def _frames(self, line: "_Line") -> AsyncIterator[Record]:
+        """The records of one connection, to its end."""
+        # This is the hot path: names are local, and what is rare is asked for by one look at a truth value.
+        pending, watch, talk = self._pending, line.watch, line.talk
+        receive, current_task = line.connection.recv, asyncio.current_task
+        wall_ns, mono_ns = self._clock
+        conn = self._conn & _CONN_MASK
+        while not self._is_stopped:
+            while pending:
+                yield pending.popleft()
+            task = current_task()
+            assert task is not None
+            self._waiting, self._cancels_before = task, task.cancelling()
+            try:
+                payload = await receive(False)
+            except asyncio.CancelledError:
+                if not self._was_poked(task):
+                    raise
+                continue
+            except ConnectionClosed as closed:
+                self._closed(closed)
+                break
+            finally:
+                self._waiting = None
+            self._last_ns = now = mono_ns()
+            record = Record(wall_ns(), now, conn, _FRAME, payload)
+            if talk.is_open:
+                talk.hear(payload)
+            if watch.awaited:
+                watch.hear(payload, now)
+            while pending:
+                yield pending.popleft()
+            yield record
+        await self._end(line)
+        while pending:
+            yield pending.popleft()
+
+    # -- waking up -----------------------------------------------------------------------------------------
+
+    async def _rest(self) -> None:
+        """Wait until `_wake`."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._waiting, self._cancels_before = task, task.cancelling()
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            if not self._was_poked(task):
+                raise
+        finally:
+            self._waiting = None
+
+    def _wake(self) -> None:
+        """Something is to be handed over: end the wait of whoever waits for the next record, if anybody does.
+
+        A message is received without a timeout of its own, and without a task of its own: both would cost as much as
+        receiving it. Instead the wait is canceled, as asyncio's timeouts do it; `recv` loses nothing by that.
+        """
+        if self._waiting is not None and not self._is_poked:
+            self._is_poked = True
+            self._waiting.cancel()
+
+    def _was_poked(self, task: "asyncio.Task[Any]") -> bool:
+        """This cancellation is ours alone. Where somebody else wants the task to end too, it is theirs."""
+        is_ours, self._is_poked = self._is_poked, False
+        if is_ours and task.uncancel() > self._cancels_before:
+            return False
+        if self._bug is not None:
+            raise self._bug
+        return is_ours
+
+    def _emit(self, kind: RecordKind, payload: bytes = b"") -> None:
+        conn = max(self._conn, self._first_conn) & _CONN_MASK
+        self._pending.append(Record(self._clock.wall_ns(), self._clock.mono_ns(), conn, int(kind), payload))
+        self._wake()
+
+    def _note(self, event: str, **parts: object) -> None:
+        self._emit(RecordKind.NOTE, msgspec.json.encode({"event": event, **parts}))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: "asyncio.Task[Any]") -> None:
+        """An exception in a task is a mistake of ours: it comes out of `records`, rather than end in silence."""
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._bug = task.exception()
+        self._wake()
+
+    # -- connections ---------------------------------------------------------------------------------------
+
+    async def _open(self) -> "_Line | None":
+        """The next connection, after the pause that is due; None where there is none to be had."""
+        now = asyncio.get_running_loop().time
+        await asyncio.sleep(self._reconnects.pause_s(now()))
+        self._reconnects.attempt(now())
+        try:
+            connection = await connect(
+                self.url,
+                ssl=self._tls if self.url.startswith("wss:") else None,
+                compression=None,
+                max_size=MESSAGE_MAX,
+                open_timeout=self.profile.open_timeout_s,
+                close_timeout=self.profile.close_timeout_s,
+                ping_interval=None,  # whether it lives is asked in the venue's own words, when it is silent
+            )
+        except _UNREACHABLE as error:
+            cause, self.last_problem = _unreachable(error)
+            self._note("unreachable", cause=cause, reason=self.last_problem)
+            return None
+        self._conn += 1
+        self.was_connected = True
+        self._emit(RecordKind.CONNECTED, self.url.encode())
+        self._last_ns = self._clock.mono_ns()
+        self._line = self._new_line(connection)
+        return self._line
+
+    def _new_line(self, connection: ClientConnection) -> "_Line":
+        talk = Conversation(
+            self.profile,
+            self._names,
+            self.url,
+            findings=self.findings,
+            say=lambda payload: _say(connection, payload),
+            emit=self._emit,
+            note=self._note,
+            spawn=self._spawn,
+            settled=self._reconnects.succeeded,
+        )
+        watch = SymbolWatch(self._names, self.profile.spoken, _ns(self.profile.stale_after_s), self._last_ns)
+        renew_ns = None
+        if self.profile.renew_after_s is not None:
+            # Recorders that were started together do not renew together.
+            renew_ns = self._last_ns + _ns(self.profile.renew_after_s * random.uniform(0.98, 1.0))
+        return _Line(connection, talk, watch, renew_ns)
+
+    def _closed(self, closed: ConnectionClosed) -> None:
+        """Tell why a connection ended."""
+        line = self._line
+        assert line is not None
+        self.last_problem = line.reason or _ended(closed)
+        if not self.findings.is_online or (closed.rcvd is not None and closed.rcvd.code in _UNDER_MAINTENANCE):
+            self._reconnects.wait_at_least(self.profile.maintenance_pause_s)
+        self._emit(RecordKind.DISCONNECTED, self.last_problem.encode())
+
+    async def _end(self, line: "_Line | None") -> None:
+        """Let a connection go, and all that was done for it."""
+        self._line = None
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if line is not None:
+            await _close(line.connection, self.profile.close_timeout_s)
+
+    def _give_up(self, line: "_Line", reason: str) -> None:
+        """End a connection ourselves; what has arrived by then is still handed over."""
+        if not line.reason:
+            line.reason = reason
+            self._spawn(_close(line.connection, self.profile.close_timeout_s))
+
+    # -- silence -------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Tell the recording that time passes, and look after the connection, about once in `clock_s`.
+
+        Silence counts only while somebody waits for a message: a consumer that is busy is not a venue that is dead.
+        """
+        clock_ns = _ns(self.profile.clock_s)
+        told_ns = looked_ns = self._clock.mono_ns()
+        while True:
+            due_ns = max(self._last_ns, told_ns) + clock_ns - self._clock.mono_ns()
+            await asyncio.sleep(max(due_ns, clock_ns // 10) / _NS)
+            now = self._clock.mono_ns()
+            line = self._line
+            if self._waiting is None:
+                self._last_ns = told_ns = now
+                if line is not None:
+                    line.watch.excuse(now - looked_ns)
+            elif now - max(self._last_ns, told_ns) >= clock_ns:
+                told_ns = now
+                self._emit(RecordKind.CLOCK)
+            if line is not None and self._waiting is not None:
+                self._look(line, now)
+            looked_ns = now
+
+    def _look(self, line: "_Line", now: int) -> None:
+        """Whether the connection, and each symbol on it, still lives."""
+        profile, silent_ns = self.profile, now - self._last_ns
+        if line.talk.has_failed():
+            self._give_up(line, "nothing that was asked was answered")
+        if silent_ns >= _ns(profile.dead_after_s):
+            self._give_up(line, f"nothing came for {profile.dead_after_s:g} s")
+        elif silent_ns >= _ns(profile.ping_after_s) and line.pinged_ns < self._last_ns:
+            line.pinged_ns = now
+            line.talk.ping()
+        if line.renew_ns is not None and now >= line.renew_ns:
+            self._give_up(line, "renewed before the venue ends it")
+        self._look_at_symbols(line, now)
+
+    def _look_at_symbols(self, line: "_Line", now: int) -> None:
+        silence = line.watch.silence(now)
+        for name in silence.quiet:
+            if line.talk.is_rejected(name):
+                line.watch.forget(name)
+            elif name not in silence.stale:
+                line.talk.ask(name)
+        for name in silence.stale:
+            if not line.talk.is_rejected(name):
+                self._note("stale", symbol=self._names[name], silent_s=self.profile.stale_after_s)
+                line.talk.heal(self._names[name])
+
+
+class _Line:
+    """A connection, and what is said and known on it.
+
+    reason:     why we ended it, or empty.
+    pinged_ns:  when it was last asked for a sign of life.
+    """
+
+    __slots__ = ("connection", "pinged_ns", "reason", "renew_ns", "talk", "watch")
+
+    def __init__(
+        self, connection: ClientConnection, talk: Conversation, watch: SymbolWatch, renew_ns: int | None
+    ) -> None:
+        self.connection = connection
+        self.talk = talk
+        self.watch = watch
+        self.renew_ns = renew_ns
+        self.reason = ""
+        self.pinged_ns = -1
+
+
+async def _say(connection: ClientConnection, payload: bytes) -> bool:
+    """Send a message as text; False where the connection is gone, which whoever receives will tell."""
+    try:
+        await connection.send(payload, text=True)
+    except ConnectionClosed:
+        return False
+    return True
+
+
+async def _close(connection: ClientConnection, timeout_s: float) -> None:
+    """Say goodbye, but not for long: a dead venue does not answer, and may not even read."""
+    try:
+        async with asyncio.timeout(2 * timeout_s):
+            await connection.close()
+    except TimeoutError:
+        connection.transport.abort()
+
+
+def _unreachable(error: Exception) -> tuple[str, str]:
+    """Why there is no connection: one word, and a sentence for people."""
+    text = str(error) or type(error).__name__
+    match error:
+        case ssl.SSLError():
+            return "tls", f"TLS failed: {text}"
+        case ConnectionRefusedError():
+            return "refused", f"the connection was refused: {text}"
+        case socket.gaierror():
+            return "name", f"no such host: {text}"
+        case TimeoutError():
+            return "timeout", f"no answer in time: {text}"
+        case InvalidStatus():
+            return "http", f"expected a WebSocket, found HTTP status {error.response.status_code}"
+        case ProxyError():
+            return "proxy", f"the proxy failed: {text}"
+        case OSError():
+            return "network", f"the network failed: {text}"
+    return "handshake", f"expected a WebSocket, found: {text}"
+
+
+def _ended(closed: ConnectionClosed) -> str:
+    """Why a connection ended, when it was not we who wanted it."""
+    if closed.sent is not None and not closed.rcvd_then_sent:
+        return f"broken by what the venue sent: {closed.sent.code} {closed.sent.reason}".strip()
+    if closed.rcvd is not None:
+        return f"closed by the venue: {closed.rcvd.code} {closed.rcvd.reason}".strip()
+    return f"connection lost: {closed.__cause__ or 'without a closing handshake'}"
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * _NS)

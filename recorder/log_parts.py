@@ -1,0 +1,205 @@
+"""Logs of a recording as further parts of its tape: sealed for good, or in memory for a reader who cannot wait."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.ticks import FEED_LOST, Kind
+from recorder.assembly import Assembler
+from recorder.frame_log import LogHeader, LogProblem, LogRead, Record, RecordKind, read_log
+from recorder.log_folder import LOG, SEALED, part_name, parts_of
+from recorder.tape_columns import TapeProblem
+from recorder.tape_files import Part, files_at, is_log, read_groups
+from recorder.tape_writer import TapeWriter
+from recorder.venues import Frame, Quality
+
+_ATTEMPTS = 5
+
+
+class PartMaker:
+    """Makes the parts of one recording out of its logs, one after another; what the decoder knows runs on.
+
+    parts:  those that are there already, in their order. What was known at their end is found again by taking in
+            their frames once more.
+    """
+
+    def __init__(self, parts: Sequence[Part] = ()) -> None:
+        self._parts = list(parts)
+        self._assembler: Assembler | None = None
+        self._symbols: list[str] = []
+
+    @property
+    def next_seq(self) -> int:
+        """The seq of the next part's first row."""
+        return self._parts[-1].stop_seq if self._parts else 0
+
+    def write(self, path: Path, log: LogRead, sink: Any = None) -> None:
+        """Write the rows of a log as the next part, to a file, or to `sink` in its place.
+
+        It counts as the next part when `add` has it.
+        """
+        header = log.header
+        assert header is not None
+        assembler = self._assembler_for(header)
+        self._assembler = (
+            None  # until it stands at the end of the log: a part that is cut short must not be gone on from
+        )
+        reversals, quality = assembler.clock_reversals, msgspec.structs.replace(assembler.quality)
+        with TapeWriter(
+            path,
+            header.venue,
+            channels=header.channels,
+            source=f"record {header.url}".rstrip(),
+            libraries=header.libraries,
+            simulated=header.simulated,
+            first_seq=self.next_seq,
+            not_before=assembler.ts_recv,
+            sink=sink,
+        ) as writer:
+            for record in log.records:
+                _write(writer, assembler, record)
+            writer.close(_difference(assembler.quality, quality), clock_reversals=assembler.clock_reversals - reversals)
+        self._assembler = assembler
+
+    def add(self, part: Part) -> None:
+        """The part that was written has its place."""
+        self._parts.append(part)
+
+    def _assembler_for(self, header: LogHeader) -> Assembler:
+        """What stands at the end of the parts. A decoder is made for the symbols asked for: others, another one."""
+        before = self._parts[0].header.venue if self._parts else header.venue
+        if header.venue != before:
+            raise TapeProblem(f"{self._parts[0].path.parent}: expected venue {before}, found a log of {header.venue}")
+        if self._assembler is not None and self._symbols == header.symbols:
+            return self._assembler
+        self._symbols = header.symbols
+        assembler = Assembler(header.venue, header.symbols)
+        for record in _records_of(self._parts):
+            assembler.take(record)
+        return assembler
+
+
+def parts_at(places: Sequence[str | Path]) -> list[Part]:
+    """The parts of the tapes at some places, each once: files as they are, logs by the rows they hold by now.
+
+    Raises TapeProblem for what is no part of a tape.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _parts_at(places)
+        except _Moved:
+            continue  # a part was sealed between two looks
+    try:
+        return _parts_at(places)
+    except _Moved as error:
+        raise TapeProblem(str(error)) from error
+
+
+class _Moved(Exception):
+    """A folder is not any more as it was a moment ago, or a part of it is missing."""
+
+
+def _parts_at(places: Sequence[str | Path]) -> list[Part]:
+    paths = list(dict.fromkeys(path for place in places for path in files_at(place)))
+    logs: dict[Path, Part] = {}
+    for folder in dict.fromkeys(path.parent for path in paths if is_log(path)):
+        logs |= _logs_in(folder)
+    return [part for path in paths if (part := _part_at(path, logs)) is not None]
+
+
+def _part_at(path: Path, logs: dict[Path, Part]) -> Part | None:
+    if not is_log(path):
+        return Part(path)
+    if not path.exists():
+        raise _Moved(f"{path}: expected a wspt tape, found no such file")
+    return logs.get(path)
+
+
+def _logs_in(folder: Path) -> dict[Path, Part]:
+    """The logs of a folder as parts in memory, by the path of the log; a log without a header is none."""
+    parts = _without_gaps(folder)
+    open_logs = [number for number, endings in parts.items() if SEALED not in endings and LOG in endings]
+    if not open_logs:
+        return {}
+    sealed = [number for number, endings in parts.items() if SEALED in endings and number < open_logs[0]]
+    maker = PartMaker([Part(folder / part_name(number, SEALED)) for number in sealed])
+    found: dict[Path, Part] = {}
+    for number in open_logs:
+        path = folder / part_name(number, LOG)
+        log = _read(path)
+        if log.header is not None:
+            sink = pa.BufferOutputStream()
+            maker.write(path, log, sink)
+            found[path] = Part(path, sink.getvalue())
+            maker.add(found[path])
+    return found
+
+
+def _without_gaps(folder: Path) -> dict[int, set[str]]:
+    """The parts of a folder. Without a file for each number, nobody knows the seq of what comes after."""
+    parts = parts_of(folder)
+    for expected, number in enumerate(parts):
+        if number != expected:
+            raise _Moved(f"{folder}: expected {part_name(expected, SEALED)}, found the tape to go on without it")
+    return parts
+
+
+def _read(path: Path) -> LogRead:
+    try:
+        return read_log(path)
+    except LogProblem as error:
+        if not path.exists():
+            raise _Moved(str(error)) from error
+        raise TapeProblem(str(error)) from error
+
+
+def _write(writer: TapeWriter, assembler: Assembler, record: Record) -> None:
+    rows = assembler.take(record)
+    if rows.payload is None:
+        writer.append_feed(rows.ts_recv, rows.ticks, rows.conn)
+    else:
+        writer.append(Frame(rows.ts_recv, rows.payload, rows.conn, rows.url), rows.ticks)
+
+
+def _difference(now: Quality, before: Quality) -> Quality:
+    return Quality(**{name: getattr(now, name) - getattr(before, name) for name in Quality.__struct_fields__})
+
+
+class _Note(msgspec.Struct):
+    event: str
+
+
+_EVENTS = {"connected": RecordKind.CONNECTED, "disconnected": RecordKind.DISCONNECTED}
+
+
+def _records_of(parts: Sequence[Part]) -> Iterator[Record]:
+    """What a decoder must see of some parts to know at their end what it knew there once.
+
+    That is the frames, and the rows of the feed that made it forget. No decoder makes rows with their events.
+    """
+    groups = [group for part in parts for group in part.groups]
+    for _, table in read_groups(groups, ("ts_recv", "conn", "frame", "url", "kind", "note")):
+        is_frame = table["frame"].is_valid()
+        wanted = table.filter(pc.or_(is_frame, pc.equal(table["kind"], int(Kind.FEED))))
+        for ts_recv, conn, frame, url, _, note in zip(*(c.to_pylist() for c in wanted.columns), strict=True):
+            if frame is None:
+                yield from _records_of_note(ts_recv, conn, note)
+            elif url is None:
+                yield Record(ts_recv, 0, conn, RecordKind.FRAME, frame)
+            else:
+                yield Record(ts_recv, 0, conn, RecordKind.REST, url.encode() + b"\n" + frame)
+
+
+def _records_of_note(ts_recv: int, conn: int, note: str | None) -> Iterator[Record]:
+    try:
+        event = msgspec.json.decode(note or "", type=_Note).event
+    except msgspec.MsgspecError:
+        return
+    if event in _EVENTS:
+        yield Record(ts_recv, 0, conn, _EVENTS[event], b"")
+    elif event in FEED_LOST:
+        yield Record(ts_recv, 0, conn, RecordKind.NOTE, (note or "").encode())
