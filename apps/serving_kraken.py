@@ -1,9 +1,9 @@
 """A Kraken to connect to: its spot WebSocket v2 over a tape of any venue, without the sockets."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import assert_never, cast
+from typing import TypeAlias, assert_never, cast
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -49,6 +49,9 @@ class _Request(Struct):
     req_id: int | None = None
 
 
+_Act: TypeAlias = Callable[[str | None, _Params], str | None]
+"""Does what is asked for a symbol, and tells what is wrong with it, if anything."""
+
 _REQUEST = msgspec.json.Decoder(_Request)
 
 
@@ -93,20 +96,32 @@ class KrakenVenue:
         self.markets: dict[str, _Market] = {}
         self._source = source
         self._is_recorded = source.has_frames and source.venue == "kraken"
-        self._digits = {} if self._is_recorded else digits_of(chain.from_iterable(self._first_rows()))
+        self._digits: dict[str, Digits] = {}
+        self._has_begun = False
         if not self._tells_pairs():
-            digits = digits_of(chain.from_iterable(self._first_rows()))
-            self.pairs = {symbol: _pair(symbol, digits.get(symbol, Digits())) for symbol in self.symbols}
+            self._digits = digits_of(chain.from_iterable(rows for _, rows in opening(source.messages())))
+            self.pairs = {symbol: _pair(symbol, self._digits.get(symbol, Digits())) for symbol in self.symbols}
 
     def stream(self) -> Iterator[Said]:
-        """See `Venue`. Whoever listens from before starts anew."""
-        self.markets.clear()
+        """See `Venue`. To those who listened before, it is a recorder that lost its connection and has it again."""
         if self._is_recorded:
-            return said_in(self._source.frames())
-        return told_by(self._source.messages(), self._digits)
+            stream = said_in(self._source.frames())
+        else:
+            stream = told_by(self._source.messages(), self._digits)
+        for said in stream:
+            if self._has_begun:
+                yield Said(said.ts, None, (Restart(),))
+            yield said
+            break
+        self._has_begun = True
+        yield from stream
 
     def hear(self, said: Said) -> None:
         """See `Venue`."""
+        first = said.news[0]
+        if isinstance(first, TradeNews) and first.is_snapshot:
+            for symbol in {cast(TradeNews, item).symbol for item in said.news}:
+                self.market(symbol).trades.clear()
         for item in said.news:
             news = cast(News, item)
             match news:
@@ -162,15 +177,14 @@ class KrakenVenue:
             market.book = None
             return
         for depth, (view, _) in market.views.items():
+            if depth == market.depth and news.crc is not None:
+                continue  # The recorded frames say it.
             bids, asks = view.follow(market.book)
             update = None
             if bids or asks:
                 crc = print_frame.text_checksum(view.asks, view.bids)
                 update = print_frame.text_book(news.symbol, "update", bids, asks, crc, news.time)
             market.views[depth] = (view, update)
-
-    def _first_rows(self) -> Iterator[list]:  # type: ignore[type-arg]
-        return (rows for _, rows in opening(self._source.messages()))
 
     def _tells_pairs(self) -> bool:
         return self._is_recorded and any(
@@ -245,7 +259,7 @@ class KrakenListener:
                 return self._for_each(request, self._unsubscribe, now_ns)
         return [print_frame.refused(f"Unknown method {request.method}", request.method, now_ns, request.req_id)]
 
-    def _for_each(self, request: _Request, act: "_Act", now_ns: int) -> list[bytes]:
+    def _for_each(self, request: _Request, act: _Act, now_ns: int) -> list[bytes]:
         """One answer for each symbol, then the snapshots of those that were granted."""
         params, method, req_id = request.params, request.method, request.req_id
         error = _malformed(params)
@@ -362,6 +376,9 @@ class KrakenListener:
                 return [said.payload or print_frame.heartbeat()] if self.is_listening else []
             case StatusNews():
                 return [said.payload] if said.payload is not None else []
+            case Restart():
+                for subscription in self._books.values():
+                    subscription.is_waiting = subscription.wants_snapshot
         return []
 
     def _whole_or_parts(self, said: Said, parts: list[tuple[bool, bytes | None]]) -> list[bytes]:

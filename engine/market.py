@@ -299,10 +299,12 @@ class Market:
             return "unknown symbol"
         if char in self._lost:
             return "stale market"
-        quote = self._quote_before(char, stop)
-        if quote.bid == quote.bid or quote.ask == quote.ask:
-            return "crossed market" if quote.is_crossed else quote
-        last = NAN if self._is_quoted(char, stop) else self.last_price(symbol, stop)
+        if self._is_quoted(char, stop):
+            quote = self._quote_before(char, stop)
+            if quote.bid == quote.bid or quote.ask == quote.ask:
+                return "crossed market" if quote.is_crossed else quote
+            return "no market"
+        last = self.last_price(symbol, stop)
         return Quote(last, NAN, last, NAN) if last == last else "no market"
 
     def mark(self, symbol: str, stop: int) -> float:

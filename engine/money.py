@@ -77,7 +77,7 @@ def share(whole: Decimal, part: Decimal, of: Decimal) -> Decimal:
 
 def negate(a: Decimal) -> Decimal:
     """Minus `a`, never a negative zero."""
-    return subtract(ZERO, a)
+    return a.copy_negate() or ZERO
 
 
 def floor_to(amount: Decimal, step: Decimal) -> Decimal:

@@ -5,7 +5,6 @@ recorded ledger gives the state that ran.
 """
 
 from decimal import Decimal
-from typing import assert_never
 
 import msgspec
 
@@ -57,35 +56,35 @@ class Portfolio:
         """Take in the next fact of this desk's ledger."""
         assert event.seq == self.next_seq, f"{event.strategy}: event {event.seq} after {self.next_seq - 1}"
         self.next_seq += 1
-        match event:
-            case events.SignalRaised():
-                self.signals += 1
-            case events.OrderSubmitted():
-                self.orders += 1
-                self.in_flight[event.order_id] = event
-            case events.OrderFilled():
-                self._fill(event)
-            case events.PortfolioMarked():
-                self.equity = event.equity
-            case events.OrderRested():
-                self.resting[event.order_id] = self.in_flight.pop(event.order_id)
-            case events.OrderRejected() | events.OrderExpired() | events.OrderCanceled():
-                self._drop(event.order_id)
-            case events.CancelSubmitted():
-                self.cancels.append(event)
-            case events.StopTriggered():
-                del self.exits[event.symbol]
-            case events.SignalRejected():
-                pass
-            case events.StrategyFailed():
-                self.is_failed = True
-            case events.DeskHalted():
-                self.is_halted = True
-            case events.PortfolioOpened():
-                self.currency, self.opening, self.equity = event.currency, event.cash, event.cash
-                self.balances[event.currency] = event.cash
-            case _:
-                assert_never(event)
+        # Not `match`: isinstance of another of msgspec's classes, which are ABCs, takes 0.2 us each.
+        if type(event) is events.SignalRaised:
+            self.signals += 1
+        elif type(event) is events.OrderSubmitted:
+            self.orders += 1
+            self.in_flight[event.order_id] = event
+        elif type(event) is events.OrderFilled:
+            self._fill(event)
+        elif type(event) is events.PortfolioMarked:
+            self.equity = event.equity
+        elif type(event) is events.OrderRested:
+            self.resting[event.order_id] = self.in_flight.pop(event.order_id)
+        elif type(event) is events.OrderRejected or type(event) is events.OrderExpired:
+            self._drop(event.order_id)
+        elif type(event) is events.OrderCanceled:
+            self._drop(event.order_id)
+        elif type(event) is events.CancelSubmitted:
+            self.cancels.append(event)
+        elif type(event) is events.StopTriggered:
+            del self.exits[event.symbol]
+        elif type(event) is events.StrategyFailed:
+            self.is_failed = True
+        elif type(event) is events.DeskHalted:
+            self.is_halted = True
+        elif type(event) is events.PortfolioOpened:
+            self.currency, self.opening, self.equity = event.currency, event.cash, event.cash
+            self.balances[event.currency] = event.cash
+        else:
+            assert type(event) is events.SignalRejected, f"a fact without a meaning: {type(event).__name__}"
 
     def _fill(self, filled: events.OrderFilled) -> None:
         order = self.in_flight.pop(filled.order_id, None) or self.resting.pop(filled.order_id)

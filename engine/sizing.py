@@ -201,13 +201,12 @@ def _malformed(signal: Signal) -> str:
         return "invalid size"
     if signal.order_type == "limit" and signal.limit_price is None:
         return "limit order without a limit price"
-    for name, price in (
-        ("limit_price", signal.limit_price),
-        ("stop_loss", signal.stop_loss),
-        ("take_profit", signal.take_profit),
-    ):
-        if price is not None and not _is_amount(price):
-            return f"invalid {name}"
+    if signal.limit_price is not None and not _is_amount(signal.limit_price):
+        return "invalid limit_price"
+    if signal.stop_loss is not None and not _is_amount(signal.stop_loss):
+        return "invalid stop_loss"
+    if signal.take_profit is not None and not _is_amount(signal.take_profit):
+        return "invalid take_profit"
     return ""
 
 

@@ -17,6 +17,9 @@ _FIRST_FREE_ID = 1001
 
 _LONGEST_PAUSE_S = 60.0
 
+_DEPTH = "depth"
+"""Stands for the REST snapshots in what a venue refuses."""
+
 
 class Findings(Struct):
     """What a venue said about what it was asked for; symbols are canonical.
@@ -69,7 +72,8 @@ class Conversation:
         self._turn = asyncio.Lock()
         self._rest_turn = asyncio.Lock()
         self._awaited: dict[Topic, tuple[int, float]] = {}  # the id of the request, and when it is overdue
-        self._opening: set[Topic] = set()
+        self._asked: set[Topic] = set()  # when the connection was opened
+        self._opening: set[Topic] = set()  # of those, what was not answered yet
         self._wants_list_until = 0.0
         self._was_answered = False
         self._healing: set[str] = set()
@@ -79,8 +83,10 @@ class Conversation:
 
     async def _open(self) -> None:
         requests = self._profile.opening(list(self._names))
-        self._wants_list_until = _now() + self._profile.answer_after_s
-        self._opening = {topic for request in requests for topic in request.topics}
+        if self._profile.lists_symbols:
+            self._wants_list_until = _now() + self._profile.answer_after_s
+        self._asked = {topic for request in requests for topic in request.topics}
+        self._opening = set(self._asked)
         for request in requests:
             await self._request(request)
 
@@ -112,6 +118,7 @@ class Conversation:
             case Listing():
                 self._wants_list_until = 0.0
                 self._look_up(reading)
+        self._listen()
 
     def _answer(self, reply: Reply) -> None:
         topics = [topic for topic, (number, _) in self._awaited.items() if _answers(reply, topic, number)]
@@ -158,19 +165,19 @@ class Conversation:
         if overdue and not self._was_answered:
             return True
         self._close_opening(overdue)
-        self.is_open = bool(self._awaited or self._opening) or now < self._wants_list_until
+        self._listen()
         return False
+
+    def _listen(self) -> None:
+        """Whether messages are to be looked at from here on."""
+        self.is_open = bool(self._awaited or self._opening) or _now() < self._wants_list_until
 
     def is_rejected(self, name: str) -> bool:
         """The venue refuses all channels of a symbol (given in its spelling), or does not list it."""
-        symbol = self._names[name]
-        channels = {channel for channel, _ in self._findings.rejected if _ == symbol}
-        asked = {channel for request in self._profile.opening([name]) for channel, _ in request.topics if _ == name}
-        return (
-            symbol in self._findings.unknown
-            or ("depth", symbol) in self._findings.rejected
-            or (bool(asked) and channels >= asked)
-        )
+        symbol, rejected = self._names[name], self._findings.rejected
+        asked = {(channel, symbol) for channel, of in self._asked if of == name}
+        is_refused = bool(asked) and asked <= rejected.keys()
+        return is_refused or symbol in self._findings.unknown or (_DEPTH, symbol) in rejected
 
     # -- signs of life and new books --------------------------------------------------------------------
 
@@ -240,7 +247,7 @@ class Conversation:
             return
         self._emit(RecordKind.REST, url.encode() + b"\n" + answer.body)
         if answer.status == 400:
-            self._findings.rejected["depth", symbol] = answer.body.decode(errors="replace")[:200]
+            self._findings.rejected[_DEPTH, symbol] = answer.body.decode(errors="replace")[:200]
 
 
 def _answers(reply: Reply, topic: Topic, number: int) -> bool:

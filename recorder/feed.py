@@ -41,7 +41,7 @@ class Feed:
     SUBSCRIBED               a request was sent.
     FRAME                    a message, text or binary, as it arrived.
     REST                     a depth snapshot, after the stream was subscribed and whenever `heal` asks for one.
-    CLOCK                    a second passed without a record, connected or not.
+    CLOCK                    a second passed without a message, connected or not.
     NOTE                     `unreachable` (with `cause` and `reason`), `stale` (of a symbol), `unanswered` (a
                              request), `unknown_symbol` (with `suggestions`), `snapshot_failed`.
 
@@ -90,11 +90,12 @@ class Feed:
         self._is_stopped = False
         self._bug: BaseException | None = None
         self._pending: deque[Record] = deque()
-        self._waiting: asyncio.Task[Any] | None = None
+        self._waiting: asyncio.Task[Any] | None = None  # who waits for the next record
         self._cancels_before = 0
         self._is_poked = False
         self._last_ns = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._opening: asyncio.Task[None] | None = None
         self._line: _Line | None = None
 
     @property
@@ -119,68 +120,57 @@ class Feed:
     async def records(self) -> AsyncIterator[Record]:
         """Everything that happens, in order, until `stop`."""
         pending = self._pending
-        self._last_ns = self._clock.mono_ns()
-        watch = asyncio.create_task(self._watch())
-        watch.add_done_callback(self._finished)
-        opening = asyncio.create_task(self._open())
-        try:
-            while not self._is_stopped:
-                opening.add_done_callback(self._finished)
-                while pending or not (opening.done() or self._is_stopped):
-                    if pending:
-                        yield pending.popleft()
-                    else:
-                        await self._rest()
-                line = opening.result() if opening.done() else None
-                if line is not None:
-                    async for record in self._frames(line):
-                        yield record
-                if not self._is_stopped:
-                    opening = asyncio.create_task(self._open())
-        finally:
-            watch.cancel()
-            opening.cancel()
-            await asyncio.gather(watch, opening, return_exceptions=True)
-            await self._end(self._line)
-
-    async def _frames(self, line: "_Line") -> AsyncIterator[Record]:
-        """The records of one connection, to its end."""
-        # This is the hot path: names are local, and what is rare is asked for by one look at a truth value.
-        pending, watch, talk = self._pending, line.watch, line.talk
-        receive, current_task = line.connection.recv, asyncio.current_task
         wall_ns, mono_ns = self._clock
-        conn = self._conn & _CONN_MASK
-        while not self._is_stopped:
-            while pending:
-                yield pending.popleft()
-            task = current_task()
-            assert task is not None
-            self._waiting, self._cancels_before = task, task.cancelling()
-            try:
-                payload = await receive(False)
-            except asyncio.CancelledError:
-                if not self._was_poked(task):
-                    raise
-                continue
-            except ConnectionClosed as closed:
-                self._closed(closed)
-                break
-            finally:
-                self._waiting = None
-            self._last_ns = now = mono_ns()
-            record = Record(wall_ns(), now, conn, _FRAME, payload)
-            if talk.is_open:
-                talk.hear(payload)
-            if watch.awaited:
-                watch.hear(payload, now)
-            while pending:
-                yield pending.popleft()
-            yield record
-        await self._end(line)
-        while pending:
-            yield pending.popleft()
+        current_task = asyncio.current_task
+        self._last_ns = mono_ns()
+        watching = self._start(self._watch())
+        try:
+            while True:
+                if pending:
+                    yield pending.popleft()
+                    continue
+                if self._is_stopped:
+                    break
+                line = self._line
+                if line is None:
+                    await self._connecting()
+                    continue
+                self._waiting = task = current_task()
+                assert task is not None
+                self._cancels_before = task.cancelling()
+                try:
+                    payload = await line.receive(False)
+                except asyncio.CancelledError:
+                    if not self._was_poked(task):
+                        raise
+                    continue
+                except ConnectionClosed as closed:
+                    await self._closed(line, closed)
+                    continue
+                finally:
+                    self._waiting = None
+                self._last_ns = now = mono_ns()
+                record = Record(wall_ns(), now, line.conn, _FRAME, payload)
+                # What is rare costs the hot path one look at a truth value.
+                if line.talk.is_open:
+                    line.talk.hear(payload)
+                if line.watch.awaited:
+                    line.watch.hear(payload, now)
+                while pending:
+                    yield pending.popleft()
+                yield record
+            if self._bug is not None:
+                raise self._bug
+        finally:
+            await self._shut(watching)
 
     # -- waking up -----------------------------------------------------------------------------------------
+
+    async def _connecting(self) -> None:
+        """Begin an attempt to connect where none is under way, and wait until something happens."""
+        if self._opening is None or self._opening.done():
+            self._opening = self._start(self._open())
+        await self._rest()
 
     async def _rest(self) -> None:
         """Wait until `_wake`."""
@@ -208,11 +198,7 @@ class Feed:
     def _was_poked(self, task: "asyncio.Task[Any]") -> bool:
         """This cancellation is ours alone. Where somebody else wants the task to end too, it is theirs."""
         is_ours, self._is_poked = self._is_poked, False
-        if is_ours and task.uncancel() > self._cancels_before:
-            return False
-        if self._bug is not None:
-            raise self._bug
-        return is_ours
+        return is_ours and task.uncancel() <= self._cancels_before
 
     def _emit(self, kind: RecordKind, payload: bytes = b"") -> None:
         conn = max(self._conn, self._first_conn) & _CONN_MASK
@@ -223,21 +209,26 @@ class Feed:
         self._emit(RecordKind.NOTE, msgspec.json.encode({"event": event, **parts}))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+        """Run a task that ends with the connection."""
+        task = self._start(work)
         self._tasks.add(task)
-        task.add_done_callback(self._finished)
+        task.add_done_callback(self._tasks.discard)
 
-    def _finished(self, task: "asyncio.Task[Any]") -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
         """An exception in a task is a mistake of ours: it comes out of `records`, rather than end in silence."""
-        self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            self._bug = task.exception()
+            self._bug, self._is_stopped = task.exception(), True
         self._wake()
 
     # -- connections ---------------------------------------------------------------------------------------
 
-    async def _open(self) -> "_Line | None":
-        """The next connection, after the pause that is due; None where there is none to be had."""
+    async def _open(self) -> None:
+        """Try to get the next connection, after the pause that is due."""
         now = asyncio.get_running_loop().time
         await asyncio.sleep(self._reconnects.pause_s(now()))
         self._reconnects.attempt(now())
@@ -254,13 +245,12 @@ class Feed:
         except _UNREACHABLE as error:
             cause, self.last_problem = _unreachable(error)
             self._note("unreachable", cause=cause, reason=self.last_problem)
-            return None
+            return
         self._conn += 1
         self.was_connected = True
         self._emit(RecordKind.CONNECTED, self.url.encode())
         self._last_ns = self._clock.mono_ns()
         self._line = self._new_line(connection)
-        return self._line
 
     def _new_line(self, connection: ClientConnection) -> "_Line":
         talk = Conversation(
@@ -279,26 +269,30 @@ class Feed:
         if self.profile.renew_after_s is not None:
             # Recorders that were started together do not renew together.
             renew_ns = self._last_ns + _ns(self.profile.renew_after_s * random.uniform(0.98, 1.0))
-        return _Line(connection, talk, watch, renew_ns)
+        return _Line(connection, self._conn & _CONN_MASK, talk, watch, renew_ns)
 
-    def _closed(self, closed: ConnectionClosed) -> None:
-        """Tell why a connection ended."""
-        line = self._line
-        assert line is not None
+    async def _closed(self, line: "_Line", closed: ConnectionClosed) -> None:
+        """A connection has ended: tell why."""
+        self._waiting = None  # for a message, that is: what is awaited from here on is not to be poked
         self.last_problem = line.reason or _ended(closed)
         if not self.findings.is_online or (closed.rcvd is not None and closed.rcvd.code in _UNDER_MAINTENANCE):
             self._reconnects.wait_at_least(self.profile.maintenance_pause_s)
+        self._line = None
+        await self._cancel(*self._tasks)
+        await _close(line.connection, self.profile.close_timeout_s)
         self._emit(RecordKind.DISCONNECTED, self.last_problem.encode())
 
-    async def _end(self, line: "_Line | None") -> None:
-        """Let a connection go, and all that was done for it."""
-        self._line = None
-        tasks = list(self._tasks)
+    async def _shut(self, watching: "asyncio.Task[None]") -> None:
+        """Let everything go."""
+        line, self._line = self._line, None
+        await self._cancel(watching, *([self._opening] if self._opening else []), *self._tasks)
+        if line is not None:
+            await _close(line.connection, self.profile.close_timeout_s)
+
+    async def _cancel(self, *tasks: "asyncio.Task[None]") -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if line is not None:
-            await _close(line.connection, self.profile.close_timeout_s)
 
     def _give_up(self, line: "_Line", reason: str) -> None:
         """End a connection ourselves; what has arrived by then is still handed over."""
@@ -365,12 +359,14 @@ class _Line:
     pinged_ns:  when it was last asked for a sign of life.
     """
 
-    __slots__ = ("connection", "pinged_ns", "reason", "renew_ns", "talk", "watch")
+    __slots__ = ("conn", "connection", "pinged_ns", "reason", "receive", "renew_ns", "talk", "watch")
 
     def __init__(
-        self, connection: ClientConnection, talk: Conversation, watch: SymbolWatch, renew_ns: int | None
+        self, connection: ClientConnection, conn: int, talk: Conversation, watch: SymbolWatch, renew_ns: int | None
     ) -> None:
         self.connection = connection
+        self.receive = connection.recv
+        self.conn = conn
         self.talk = talk
         self.watch = watch
         self.renew_ns = renew_ns

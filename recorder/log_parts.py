@@ -37,8 +37,8 @@ class PartMaker:
         """The seq of the next part's first row."""
         return self._parts[-1].stop_seq if self._parts else 0
 
-    def write(self, path: Path, log: LogRead, sink: Any = None) -> None:
-        """Write the rows of a log as the next part, to a file, or to `sink` in its place.
+    def write(self, path: Path, log: LogRead, sink: Any = None) -> int:
+        """Write the rows of a log as the next part, to a file, or to `sink` in its place; how many they are.
 
         It counts as the next part when `add` has it.
         """
@@ -62,8 +62,10 @@ class PartMaker:
         ) as writer:
             for record in log.records:
                 _write(writer, assembler, record)
+            rows = writer.next_seq - self.next_seq
             writer.close(_difference(assembler.quality, quality), clock_reversals=assembler.clock_reversals - reversals)
         self._assembler = assembler
+        return rows
 
     def add(self, part: Part) -> None:
         """The part that was written has its place."""
@@ -125,8 +127,7 @@ def _logs_in(folder: Path) -> dict[Path, Part]:
     open_logs = [number for number, endings in parts.items() if SEALED not in endings and LOG in endings]
     if not open_logs:
         return {}
-    sealed = [number for number, endings in parts.items() if SEALED in endings and number < open_logs[0]]
-    maker = PartMaker([Part(folder / part_name(number, SEALED)) for number in sealed])
+    maker = PartMaker(sealed_before(folder / part_name(open_logs[0], LOG)))
     found: dict[Path, Part] = {}
     for number in open_logs:
         path = folder / part_name(number, LOG)
@@ -139,10 +140,19 @@ def _logs_in(folder: Path) -> dict[Path, Part]:
     return found
 
 
+def sealed_before(log: Path) -> list[Part]:
+    """The sealed parts of a log's folder that come before it."""
+    folder = log.parent
+    paths = [folder / part_name(number, SEALED) for number, endings in parts_of(folder).items() if SEALED in endings]
+    return [Part(path) for path in paths if path.name < log.name]
+
+
 def _without_gaps(folder: Path) -> dict[int, set[str]]:
     """The parts of a folder. Without a file for each number, nobody knows the seq of what comes after."""
     parts = parts_of(folder)
-    for expected, number in enumerate(parts):
+    # Sealed parts know their seq, so the first ones may be gone; a log goes on from the part before.
+    first = next((number for number, endings in parts.items() if SEALED in endings), 0)
+    for expected, number in enumerate(parts, start=min([first, *parts])):
         if number != expected:
             raise _Moved(f"{folder}: expected {part_name(expected, SEALED)}, found the tape to go on without it")
     return parts

@@ -5,7 +5,6 @@ import contextlib
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
 from http.client import HTTPException
 
 from msgspec import Struct
@@ -72,12 +71,11 @@ def _get(url: str, timeout_s: float) -> Answer:
             status = response.status
     except urllib.error.HTTPError as error:
         with error:
-            return Answer(error.code, error.read(BODY_MAX), _seconds(error.headers))
+            return Answer(error.code, error.read(BODY_MAX), _seconds(error.headers.get("Retry-After")))
     if len(body) > BODY_MAX:
         raise ValueError(f"more than {BODY_MAX} bytes")
     return Answer(status, body)
 
 
-def _seconds(headers: Mapping[str, str]) -> float:
-    text = headers.get("Retry-After") or ""
-    return float(text) if text.isdigit() else 0.0
+def _seconds(text: str | None) -> float:
+    return float(text) if text is not None and text.isdecimal() else 0.0

@@ -1,6 +1,5 @@
 """Finished logs into sealed parts of the tape: in a process of low priority while recording, and at recovery."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,100 +12,83 @@ from typing import IO, Self
 
 import msgspec
 
-from recorder.frame_log import LogProblem, LogRead, read_log
-from recorder.log_folder import (
-    SEALED,
-    SEALING,
-    TORN,
-    FolderLock,
-    finished_logs,
-    is_recording,
-    parts_of,
-    sync_folder,
-)
-from recorder.log_parts import PartMaker
+from recorder.frame_log import LogProblem, LogRead, RecordKind, read_log
+from recorder.log_folder import SEALED, SEALING, TORN, FolderLock, finished_logs, is_recording, sync_folder
+from recorder.log_parts import PartMaker, sealed_before
 from recorder.problems import Problem
 from recorder.tape_columns import SCHEMA, TapeProblem
 from recorder.tape_files import Part, read_groups
 
 _NICENESS = 10
-_UNCHECKED = "unchecked"
 
 
 class SealedLog(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a log.
+    """What became of a log. Files are named within their folder.
 
     part:        the sealed part, or None where the log was damaged from its beginning.
     rows:        rows of the part.
     torn_bytes:  bytes at the end of the log that belonged to no whole record.
-    torn:        where they are kept, or None where there were none but zeros.
+    torn:        the file in which they are kept, or None where they were none, or zeros.
     """
 
-    log: Path
-    part: Path | None
+    log: str
+    part: str | None
     rows: int
     torn_bytes: int
-    torn: Path | None
+    torn: str | None
 
 
 class Sealer:
-    """Seals the finished logs of one folder, in their order, and holds the folder against other sealers.
+    """Seals the finished logs of one folder, in their order, and keeps other sealers out until it is closed.
 
-    Raises LogProblem where a recorder is at work in the folder, whose own sealer has it. Where there is none, it
-    waits for a sealer that was left behind to finish.
+    Where a recorder is at work, its own sealer has the folder, and this one raises LogProblem. Where there is none,
+    it waits for a sealer that was left behind. `wait` asks to wait in any case.
     """
 
-    def __init__(self, folder: Path, *, wait: bool | None = None) -> None:
+    def __init__(self, folder: Path, *, wait: bool = False) -> None:
         self.folder = folder
         try:
-            self._lock = FolderLock(folder, SEALING, wait=not is_recording(folder) if wait is None else wait)
+            self._lock = FolderLock(folder, SEALING, wait=wait or not is_recording(folder))
         except OSError as error:
-            raise LogProblem(f"{folder}: expected a folder to seal logs in, found: {error.strerror or error}") from error
+            raise _unsealed(folder, error) from error
         self._maker: PartMaker | None = None
 
     def seal_finished(self) -> list[SealedLog]:
-        """Seal every log that is finished. What was sealed before a Problem stays sealed, the rest is a log still."""
-        done = []
-        for log in finished_logs(self.folder):
-            try:
-                for step in self.steps(log):
-                    if isinstance(step, SealedLog):
-                        done.append(step)
-            except OSError as error:
-                self._maker = None
-                raise LogProblem(f"{log}: expected a disk to seal it on, found: {error.strerror or error}") from error
-            except BaseException:
-                self._maker = None
-                raise
-        return done
+        """Seal every log that is finished. Before a Problem is raised, what could be sealed has been."""
+        return [self._seal(log) for log in finished_logs(self.folder)]
 
-    def steps(self, log: Path) -> Iterator[str | SealedLog]:
-        """Seal one log, the earliest of the folder, step by step; the last one tells what became of it.
+    def steps(self, log: Path) -> Iterator[SealedLog | None]:
+        """Seal a log, the first of its folder, step by step; the last one tells what became of it.
 
-        After each of them the process may end without harm: until its rows stand sealed under their own name the log
-        is untouched, and a further attempt does everything again and comes to the same bytes.
+        After any of them the process may end without harm: until its rows stand sealed under their own name the log
+        is untouched, and the next attempt does everything again, with the same result.
         """
-        maker = self._maker = self._maker or PartMaker(_sealed_before(log))
+        maker = self._maker or PartMaker(sealed_before(log))
+        self._maker = None  # until the log is done
         read = read_log(log)
         torn = _keep_torn(log, read)
-        yield "torn bytes kept"
-        part = None
+        yield None
+        rows, part = 0, None
         if read.header is not None:
-            unchecked = log.with_suffix(f".{_UNCHECKED}")
-            maker.write(unchecked, read)
-            yield "written"
-            _check(unchecked, first_seq=maker.next_seq, frames=_frames_of(read))
-            yield "checked"
-            part = log.with_suffix(f".{SEALED}")
+            unchecked, part = log.with_suffix(".unchecked"), log.with_suffix(f".{SEALED}")
+            rows = maker.write(unchecked, read)
+            yield None
+            _check(unchecked, read, maker.next_seq, rows)
             unchecked.replace(part)
-            yield "named"
+            yield None
             sync_folder(self.folder)
             maker.add(Part(part))
-            yield "name on disk"
+            yield None
         log.unlink()
         sync_folder(self.folder)
-        rows = maker.rows_of_last if part else 0
-        yield SealedLog(log=log, part=part, rows=rows, torn_bytes=read.torn_bytes, torn=torn)
+        self._maker = maker
+        yield SealedLog(
+            log=log.name,
+            part=part.name if part else None,
+            rows=rows,
+            torn_bytes=read.torn_bytes,
+            torn=torn.name if torn else None,
+        )
 
     def close(self) -> None:
         """Let others seal."""
@@ -120,50 +102,59 @@ class Sealer:
     ) -> None:
         self.close()
 
+    def _seal(self, log: Path) -> SealedLog:
+        try:
+            *_, sealed = self.steps(log)
+        except OSError as error:
+            raise _unsealed(log, error) from error
+        assert sealed is not None
+        return sealed
 
-def recover(folder: Path) -> list[SealedLog]:
-    """Seal what a recorder left behind that ended before it could. Nothing to do is no mistake."""
-    with Sealer(folder) as sealer:
+
+def recover(folder: Path | str) -> list[SealedLog]:
+    """Seal what a recorder left behind that ended before it could; nothing to seal is no mistake.
+
+    Raises a Problem where a recorder is at work there, and where a log cannot be sealed: it stays as it is then.
+    """
+    with Sealer(Path(folder)) as sealer:
         return sealer.seal_finished()
 
 
 class SealingProcess:
     """A process that seals the logs of a folder as they are finished, out of the recorder's way.
 
-    It ends when this one does, however that ends, and seals then what is left.
+    It goes by itself when the recorder is gone, however that ended, and before that seals what is left.
 
-    sealed:    what it has sealed so far, as far as it was asked.
-    problems:  why a log could not be sealed. It stays, and is tried again.
+    sealed:    what became of the logs, as far as is known.
+    problems:  why a log could not be sealed, as sentences. The log stays, and is tried again.
     """
 
     def __init__(self, folder: Path | str) -> None:
         self.sealed: list[SealedLog] = []
         self.problems: list[str] = []
         self._unread = b""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        os.set_blocking(_pipe(self._process.stdout).fileno(), False)
+        command = [sys.executable, "-m", "recorder.sealing", str(folder)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for pipe in (self._process.stdin, self._process.stdout):
+            os.set_blocking(_open(pipe).fileno(), False)
 
     def nudge(self) -> None:
-        """Say that a log was finished. Never waits, and never raises: recording goes on without sealing."""
+        """Say that a log was finished. It neither waits nor raises: recording goes on, whatever becomes of sealing."""
         with suppress(OSError):
-            os.write(_pipe(self._process.stdin).fileno(), b"\n")
+            os.write(_open(self._process.stdin).fileno(), b"\n")
         with suppress(BlockingIOError):
-            while data := os.read(_pipe(self._process.stdout).fileno(), 65_536):
+            while data := os.read(_open(self._process.stdout).fileno(), 65_536):
                 self._take(data)
 
     def close(self, timeout_s: float | None = None) -> None:
-        """Have it seal what is left, and wait for that; after `timeout_s` let it finish by itself."""
-        with suppress(OSError):
-            _pipe(self._process.stdin).close()
-        os.set_blocking(_pipe(self._process.stdout).fileno(), True)
+        """Have it seal what is left, and wait for that. After `timeout_s` it goes on alone."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            os.set_blocking(_open(pipe).fileno(), True)
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout_s)
-            self._take(_pipe(self._process.stdout).read())
-        _pipe(self._process.stdout).close()
+            told, _ = self._process.communicate(timeout=timeout_s)
+            self._take(told)
         if self._process.returncode:
-            self.problems.append(f"sealing ended with exit code {self._process.returncode}")
+            self.problems.append(f"sealing: expected it to end well, found exit code {self._process.returncode}")
 
     def __enter__(self) -> Self:
         return self
@@ -188,8 +179,12 @@ class _Told(msgspec.Struct):
     problem: str = ""
 
 
-def _seal_while_told(folder: Path) -> None:
-    """Seal what is finished now, after every line on stdin, and at its end."""
+def main(folder: Path) -> None:
+    """Seal what is finished, once at the start, once for every line on stdin, and once more when that ends."""
+    # Ctrl+C reaches every process of a terminal. This one ends when the recorder has closed its log and lets go of it.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.SIG_IGN)
+    os.nice(_NICENESS)
     with Sealer(folder, wait=True) as sealer:
         _seal_and_tell(sealer)
         for _ in sys.stdin:
@@ -204,24 +199,14 @@ def _seal_and_tell(sealer: Sealer) -> None:
         told = _Told(problem=str(problem))
     if told.sealed or told.problem:
         with suppress(BrokenPipeError):  # a recorder that was killed does not listen any more
-            sys.stdout.write(msgspec.json.encode(told, enc_hook=str).decode() + "\n")
-            sys.stdout.flush()
-
-
-def _sealed_before(log: Path) -> list[Part]:
-    folder, number = log.parent, int(log.stem.removeprefix("part-"))
-    return [
-        Part(folder / f"{log.stem[:5]}{before:06d}.{SEALED}")
-        for before, endings in parts_of(folder).items()
-        if before < number and SEALED in endings
-    ]
+            os.write(1, msgspec.json.encode(told) + b"\n")
 
 
 def _keep_torn(log: Path, read: LogRead) -> Path | None:
-    """Put the bytes that no record explains beside the log: they may be worth a look, and are not ours to drop."""
+    """Put the bytes that no record explains into a file beside the log: they are not ours to drop."""
     with log.open("rb") as file:
         file.seek(read.torn_at)
-        tail = file.read()
+        tail = file.read(read.torn_bytes)
     if not tail.strip(b"\0"):
         return None
     torn = log.with_suffix(f".{TORN}")
@@ -233,3 +218,29 @@ def _keep_torn(log: Path, read: LogRead) -> Path | None:
     unfinished.replace(torn)
     sync_folder(torn.parent)
     return torn
+
+
+def _check(sealed: Path, log: LogRead, first_seq: int, rows: int) -> None:
+    """Read back what was sealed, every page with its checksum, before the log may go."""
+    part = Part(sealed)
+    found = sum(table.num_rows for _, table in read_groups(part.groups, SCHEMA.names))
+    if (part.header.first_seq, found) != (first_seq, rows):
+        raise TapeProblem(
+            f"{sealed}: expected {rows} rows from seq {first_seq}, found {found} from {part.header.first_seq}"
+        )
+    frames = sum(record.kind in (RecordKind.FRAME, RecordKind.REST) for record in log.records)
+    if part.header.passport.frames != frames:
+        raise TapeProblem(f"{sealed}: expected {frames} frames, found {part.header.passport.frames}")
+
+
+def _open(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None
+    return pipe
+
+
+def _unsealed(place: Path, error: OSError) -> LogProblem:
+    return LogProblem(f"{place}: expected a disk to seal logs on, found: {error.strerror or error}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

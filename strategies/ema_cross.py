@@ -11,7 +11,8 @@ from talipp.indicators import EMA
 
 from engine import Signal
 
-TRIGGER = "candle:2s"
+INTERVAL = "2s"
+TRIGGER = f"candle:{INTERVAL}"
 CONFIG = {
     "fast": 6,  # candles
     "slow": 18,  # candles
@@ -27,14 +28,14 @@ def on_start(config, state):
 
 def generate_signal(data, config, state, portfolio):
     """Buy once the fast average is clearly above the slow one, close once it is clearly below."""
-    [candle] = data.candles(data.symbol, "2s", 1)
+    [candle] = data.candles(data.symbol, INTERVAL, 1)
     averages = state["averages"][data.symbol]
     for average in averages:
         average.add(candle.close)
         if len(average) > 10 * average.period:  # it would remember every candle for good
             average.purge_oldest(5 * average.period)
     fast, slow = averages[0][-1], averages[1][-1]
-    if slow is None:
+    if fast is None or slow is None:
         return None
 
     gap_bps = (fast / slow - 1) * 10_000

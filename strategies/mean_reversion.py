@@ -12,7 +12,8 @@ from talipp.indicators import BB
 
 from engine import Signal
 
-TRIGGER = "candle:5s"
+INTERVAL = "5s"
+TRIGGER = f"candle:{INTERVAL}"
 CONFIG = {
     "period": 20,  # candles in the average
     "deviations": 2.0,  # standard deviations from the average to the bands
@@ -28,7 +29,7 @@ def on_start(config, state):
 
 def generate_signal(data, config, state, portfolio):
     """Enter outside the bands, leave at the average; the stop is watched by the desk."""
-    [candle] = data.candles(data.symbol, "5s", 1)
+    [candle] = data.candles(data.symbol, INTERVAL, 1)
     bands = state["bands"][data.symbol]
     bands.add(candle.close)
     if len(bands) > 10 * bands.period:  # they would remember every candle for good

@@ -66,6 +66,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     maintenance_pause_s:  shortest pause between attempts while it is under maintenance.
     request_spacing_s:    shortest time between two requests on one connection.
     open_timeout_s:       for the name, TCP, TLS and the handshake together.
+    close_timeout_s:      for the closing handshake.
     answer_after_s:       a request that is not answered by then is reported.
     ping_after_s:         of silence, after which it is asked for a sign of life.
     dead_after_s:         of silence, after which the connection is given up.
@@ -74,6 +75,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     clock_s:              of silence, after which the recording is told that time passes.
     first_pause_s, longest_pause_s:  between attempts to connect.
     rest_spacing_s:       shortest time between two REST requests.
+    rest_timeout_s:       for a REST answer.
+    lists_symbols:        the stream begins with a list of all symbols.
     hints:                bytes of which every message that `read` understands has at least one.
     spelled:              a canonical symbol in the venue's spelling.
     opening:              the requests for a new connection.
@@ -82,7 +85,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     ping:                 a request that every living connection answers, given an id.
     ask:                  requests for a sign of life about a symbol that leave its book alone, given an id.
     heal:                 requests for a new book of a symbol, given an id; empty where books come by REST.
-    snapshot_url:         where the book of a symbol is, given the stream's address; None where books come in the stream.
+    snapshot_url:         the address of a symbol's book, given the stream's; None where books come in the stream.
     """
 
     venue: str
@@ -103,6 +106,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     longest_pause_s: float = 60.0
     rest_spacing_s: float = 0.6
     rest_timeout_s: float = 10.0
+    lists_symbols: bool = False
     hints: tuple[bytes, ...]
     spelled: Callable[[str], str]
     opening: Callable[[Sequence[str]], list[Request]]
@@ -256,6 +260,7 @@ KRAKEN = Profile(
     # A heartbeat comes about once a second as soon as one subscription stands, and the answer to a ping without any.
     ping_after_s=5.0,
     dead_after_s=10.0,
+    lists_symbols=True,
     hints=(b'"method"', b'"status"', b'"instrument"', b'"Error"'),
     spelled=str,
     opening=_kraken_opening,
@@ -311,7 +316,9 @@ def _binance_spelled(symbol: str) -> str:
 
 def _binance_opening(symbols: Sequence[str]) -> list[Request]:
     payloads = binance.subscribe_messages(symbols)
-    return [Request(payload, number, (("streams", None),)) for number, payload in enumerate(payloads, start=1)]
+    return [
+        Request(payload, number, ((f"streams {number}", None),)) for number, payload in enumerate(payloads, start=1)
+    ]
 
 
 def _binance_ping(number: int) -> Request:
