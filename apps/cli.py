@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -76,7 +76,8 @@ def replay(
     from apps.session import replay as run_replay
 
     tape, given = _tape(tapes)
-    files = _chosen(load_strategies(find_strategies(strategies or [STRATEGIES])), only or [])
+    with redirect_stdout(sys.stderr):  # what strategies print is no result
+        files = _chosen(load_strategies(find_strategies(strategies or [STRATEGIES])), only or [])
     settings = settle(
         read_config(config or (CONFIG if CONFIG.exists() else None)),
         files,
@@ -87,7 +88,7 @@ def replay(
     )
     run = out or _new_run(given[0])
     part = Range(from_ns=_time(start, "--from"), to_ns=_time(end, "--to"))
-    with _stoppable() as should_stop, _progress(tape.rows, as_json) as progress:
+    with _stoppable() as should_stop, _progress(tape.rows, as_json) as progress, redirect_stdout(sys.stderr):
         manifest = run_replay(
             tape,
             given,
@@ -128,8 +129,8 @@ def verify(
     from recorder.runs import find_run, read_manifest
 
     folder = find_run(run, RUNS)
-    files = load_strategies(find_strategies(strategies or [STRATEGIES])) if current or strategies else None
-    with _progress(read_manifest(folder).ticks, as_json) as progress:
+    with _progress(read_manifest(folder).ticks, as_json) as progress, redirect_stdout(sys.stderr):
+        files = load_strategies(find_strategies(strategies or [STRATEGIES])) if current or strategies else None
         verdict = run_verify(folder, current=files, progress=progress)
     difference = difference_as_json(verdict.first_difference)
     if as_json:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
+
 from apps.problems import UserProblem, nearest
 from apps.simulator import simulate
 from engine.ticks import Tick
@@ -20,6 +22,19 @@ VENUES = ("kraken", "binance")
 PLAIN_VENUE = "ticks"
 """The venue of a tape made of a plain table, unless the user names one."""
 FROM_FRAMES = "frames"
+
+
+class _Clock(msgspec.Struct):
+    """The recorder's clock, as the frames tell of it, and how often it stepped back."""
+
+    now: int | None = None
+    reversals: int = 0
+
+    def see(self, time: int | None) -> None:
+        """The next frame was received at `time`, ns UTC, if that is known."""
+        if time is not None:
+            self.reversals += self.now is not None and time < self.now
+            self.now = time
 
 
 def decoder_for(venue: str) -> Decoder:
@@ -65,6 +80,7 @@ def write_tape(
     """Frames of one stream, decoded and written to a new tape, with a feed row for every connection."""
     decoder = decoder_for(venue)
     announced: dict[int, list[Tick]] = {}
+    clock = _Clock()
     with TapeWriter(
         _new(out),
         venue,
@@ -73,19 +89,19 @@ def write_tape(
         time_source=time_source,
         simulated=simulated,
     ) as writer:
-        for frame, ticks in stamp(_decoded(frames, decoder, announced)):
+        for frame, ticks in stamp(_decoded(frames, decoder, announced, clock)):
             if frame.conn in announced:
                 assert frame.ts_recv is not None
                 writer.append_feed(frame.ts_recv, announced.pop(frame.conn), frame.conn)
             writer.append(frame, ticks)
         if writer.next_seq == 0:
             raise UserProblem(f"{out}: expected frames to import, found none")
-        writer.close(decoder.quality)
+        writer.close(decoder.quality, clock_reversals=clock.reversals)
     return Tape.open(out)
 
 
 def _decoded(
-    frames: Iterable[Frame], decoder: Decoder, announced: dict[int, list[Tick]]
+    frames: Iterable[Frame], decoder: Decoder, announced: dict[int, list[Tick]], clock: _Clock
 ) -> Iterator[tuple[Frame, Sequence[Tick]]]:
     """Each frame with its ticks; the rows that announce its connection, where it is a new one, in `announced`."""
     conn: int | None = None
@@ -94,6 +110,7 @@ def _decoded(
             gone = [] if conn is None else decoder.disconnected(conn)
             announced[frame.conn] = [*gone, *decoder.connected(frame.conn)]
             conn = frame.conn
+        clock.see(frame.ts_recv)  # before the times are smoothed, which hides what the clock did
         yield frame, decoder.decode(frame)
 
 

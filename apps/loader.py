@@ -7,6 +7,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -111,7 +112,8 @@ def _executed(path: Path, source: bytes) -> ModuleType:
     before = list(sys.path)
     sys.modules[module.__name__] = module  # dataclasses look their module up there
     try:
-        exec(code, module.__dict__)  # running the user's strategy is what we are for
+        with redirect_stdout(sys.stderr):  # as when it runs: our stdout may be a machine's
+            exec(code, module.__dict__)  # running the user's strategy is what we are for
     except (Exception, SystemExit) as error:
         sys.modules.pop(module.__name__, None)
         line = _line_in(path, error)

@@ -28,9 +28,7 @@ _DIFFS_KEPT = 1_000
 _LIMIT, _LIMIT_MAX = 100, 5_000
 _METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 _INVALID_SYMBOL = print_frame.refused(-1121, "Invalid symbol.")
-_NO_SYMBOL = print_frame.refused(
-    -1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."
-)
+_NO_SYMBOL = print_frame.refused(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
 _BAD_LIMIT = print_frame.refused(-1100, "Illegal characters found in parameter 'limit'.")
 
 
@@ -189,7 +187,7 @@ def _owner(snapshot: SnapshotNews, diffs: dict[str, list[DiffNews]]) -> str | No
 class _Request(Struct):
     method: str | None = None
     params: list[str | bool] = []
-    id: int | str | None | UnsetType = UNSET
+    id: int | str | UnsetType | None = UNSET
 
 
 _REQUEST = msgspec.json.Decoder(_Request)
@@ -236,7 +234,7 @@ class BinanceListener:
             return [print_frame.refused(2, f"Invalid request: {error}")]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return [print_frame.refused(3, "Invalid JSON: expected value at line 1 column 1")]
-        if request.id is UNSET or isinstance(request.id, int) and request.id < 0:
+        if request.id is UNSET or (isinstance(request.id, int) and request.id < 0):
             return [print_frame.refused(2, "Invalid request: request ID must be an unsigned integer")]
         return [self._answer(request, request.id)]
 

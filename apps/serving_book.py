@@ -94,9 +94,7 @@ class View:
         return changes
 
 
-def _difference(
-    before: Sequence[LevelText], after: Sequence[LevelText], depth: int, sign: float
-) -> list[LevelText]:
+def _difference(before: Sequence[LevelText], after: Sequence[LevelText], depth: int, sign: float) -> list[LevelText]:
     """First the levels that are gone, then those that are new or have another size.
 
     A level merely pushed out by better ones is not sent: Kraken's clients cut it off themselves. Prices
@@ -107,8 +105,6 @@ def _difference(
     was, now = dict(before), dict(after)
     last = float(after[-1][0]) * sign if len(after) == depth else inf
     gone = [
-        (price, size.translate(_TO_ZERO))
-        for price, size in before
-        if price not in now and float(price) * sign <= last
+        (price, size.translate(_TO_ZERO)) for price, size in before if price not in now and float(price) * sign <= last
     ]
     return gone + [level for level in after if was.get(level[0]) != level[1]]

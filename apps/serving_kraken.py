@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from apps.serving import Said, Source, opening
-from apps.serving_book import LevelText, TextBook, View
+from apps.serving_book import TextBook, View
 from apps.serving_kraken_news import (
     Beat,
     BookNews,
@@ -104,10 +104,8 @@ class KrakenVenue:
 
     def stream(self) -> Iterator[Said]:
         """See `Venue`. To those who listened before, it is a recorder that lost its connection and has it again."""
-        if self._is_recorded:
-            stream = said_in(self._source.frames())
-        else:
-            stream = told_by(self._source.messages(), self._digits)
+        source = self._source
+        stream = said_in(source.frames()) if self._is_recorded else told_by(source.messages(), self._digits)
         for said in stream:
             if self._has_begun:
                 yield Said(said.ts, None, (Restart(),))

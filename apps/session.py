@@ -4,10 +4,12 @@ import multiprocessing
 import os
 import platform
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from datetime import UTC, datetime
+from decimal import Decimal
 from importlib.metadata import version
 from multiprocessing.context import SpawnContext
 from pathlib import Path
@@ -272,6 +274,7 @@ def _join(line: _StopLine) -> None:
     """A further process begins. Ctrl+C goes to all of them, and is the first one's to answer."""
     global _line  # noqa: PLW0603
     _line = line
+    sys.stdout = sys.stderr  # what strategies print is no result
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
@@ -315,7 +318,8 @@ def run_desks(
     history = _History([file.strategy.name for file in strategies])
     first_seq: int | None = None
     logs = LogWriter(run) if with_logs else None
-    with LedgerWriter(run / LEDGER, first_segment) as ledger:
+    # What a strategy prints is for a person to see; our own stdout may be a machine's.
+    with redirect_stdout(sys.stderr), LedgerWriter(run / LEDGER, first_segment) as ledger:
         for batch in batches or _batches(tape, part):
             first_seq = batch.first_seq if first_seq is None else first_seq
             _keep(engine.process(batch), history, ledger, logs)
@@ -473,10 +477,11 @@ def _compare(
                 differences[name] = _first_difference(name, seen[name], expected, own)
             seen[name] += len(own)
 
-    for batch in _batches(tape, part):
-        take(engine.process(batch))
-        progress(len(batch))
-    take(engine.finish())
+    with redirect_stdout(sys.stderr):
+        for batch in _batches(tape, part):
+            take(engine.process(batch))
+            progress(len(batch))
+        take(engine.finish())
     for name in sorted({*seen, *recorded}):
         rest = recorded.get(name, [])[seen.get(name, 0) :]
         if rest and name not in differences:
@@ -506,5 +511,13 @@ def difference_as_json(difference: Difference | None) -> dict[str, Any] | None:
     """A difference as plain values, decimals as text."""
     if difference is None:
         return None
-    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.Encoder(decimal_format="string").encode(difference))
+    plain: dict[str, Any] = _plain(msgspec.to_builtins(difference, builtin_types=(Decimal,)))
     return plain
+
+
+def _plain(value: Any) -> Any:  # what JSON has, and decimals
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return f"{value:f}" if isinstance(value, Decimal) else value

@@ -2,19 +2,19 @@
 
 import asyncio
 import signal
-import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from http import HTTPStatus
 
 import msgspec
-from websockets.asyncio.server import Server, ServerConnection, broadcast
+from websockets.asyncio.server import Server, ServerConnection
 from websockets.asyncio.server import serve as serve_websocket
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from apps.faults import FaultPlan, Faults, Then
 from apps.problems import UserProblem, nearest
@@ -33,9 +33,10 @@ _QUEUE_MAX = 65_536
 """Frames that wait for one client at a given speed before it is disconnected as too slow."""
 _BEAT_S = 1.5
 """Without a heartbeat in the stream for this long, the server sends one of its own."""
+_BEAT = b'{"channel":"heartbeat"'
 _PONG_S = 60.0
 _REQUEST_BYTES_MAX = 1024 * 1024
-_TOO_SLOW, _GOING_AWAY, _RESTARTING = 1008, 1001, 1012
+_TOO_SLOW, _GOING_AWAY = 1008, 1001
 
 
 class AtEnd(StrEnum):
@@ -112,6 +113,7 @@ class VenueServer:
         self.faults = faults or Faults()
         self.changed = asyncio.Event()
         self.queue_max = _QUEUE if speed is None else _QUEUE_MAX
+        self.is_over = False
         self._start, self._at_end = Start(start), AtEnd(at_end)
         self._settle_s = settle_s
         self._venue = _venue(self.venue_name, source)
@@ -194,7 +196,9 @@ class VenueServer:
         if found is None:
             return socket.respond(HTTPStatus.NOT_FOUND, "Not Found\n")
         self.served.rest += 1
-        self._note_change()
+        for connection in self._connections:
+            connection.asked_at = asyncio.get_running_loop().time()
+        self.changed.set()
         status, body = found
         response = socket.respond(HTTPStatus(status), body.decode())
         del response.headers["Content-Type"]
@@ -213,15 +217,7 @@ class VenueServer:
         finally:
             self._connections.discard(connection)
             self.served.faults += connection.plan.counts
-            self._note_change()
-
-    def _note_change(self) -> None:
-        """Something happened that the stream may have waited for."""
-        now = asyncio.get_running_loop().time()
-        for connection in self._connections:
-            if not connection.listener.is_complete:
-                connection.asked_at = max(connection.asked_at, now) if connection.is_new else connection.asked_at
-        self.changed.set()
+            self.changed.set()
 
     # The stream
 
@@ -233,6 +229,7 @@ class VenueServer:
             self.served.rounds += 1
             if self._at_end is not AtEnd.LOOP:
                 break
+        self.is_over = True
         for connection in list(self._connections):
             await connection.drained()
         if self._at_end is AtEnd.CLOSE:
@@ -247,10 +244,10 @@ class VenueServer:
     async def _round(self) -> None:
         """The stream once, from its first to its last message."""
         loop = asyncio.get_running_loop()
-        started, first_ns, burst = loop.time(), None, 0
-        for said in self._venue.stream():
+        started, first_ns = loop.time(), None
+        for number, said in enumerate(self._venue.stream()):
             if self.speed is None:
-                if burst % _BURST == 0:
+                if number % _BURST == 0:
                     await self._room()
             else:
                 if first_ns is None:
@@ -258,9 +255,8 @@ class VenueServer:
                 ahead_s = (said.ts - first_ns) / 1e9 / self.speed - (loop.time() - started)
                 if ahead_s > 0.0005:
                     await asyncio.sleep(ahead_s)
-                elif burst % _BURST == 0:
+                elif number % _BURST == 0:
                     await asyncio.sleep(0)
-            burst += 1
             self._say(said)
         await asyncio.sleep(0)  # A loop over nothing must still let others in.
 
@@ -321,8 +317,8 @@ class _Connection:
         self._socket = socket
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
-        self._is_frozen = False
-        self._pong: asyncio.Future[float] | None = None
+        self._is_frozen = self._is_gone = False
+        self._chores: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Until either side is gone."""
@@ -341,6 +337,7 @@ class _Connection:
             sender.cancel()
             with suppress(asyncio.CancelledError):
                 await sender
+            self._is_gone = True
             self._idle.set()
 
     def tell(self, said: Said) -> None:
@@ -365,10 +362,9 @@ class _Connection:
 
     async def drained(self) -> None:
         """Until all that was queued is written, or the client is gone."""
-        if self.queue:
+        if not self._is_frozen and not self._is_gone:
             self._idle.clear()
             self._wake.set()
-        if not self._is_frozen and not self._idle.is_set():
             await self._idle.wait()
 
     def second_passed(self, now: float, venue: Venue) -> None:
@@ -398,7 +394,7 @@ class _Connection:
         try:
             while True:
                 if not self.queue:
-                    self._write(self.plan.rest() if self._server.served.rounds else [])
+                    await self._write(self.plan.rest() if self._server.is_over else [])
                     self._idle.set()
                     self._wake.clear()
                     self._server.changed.set()
@@ -411,16 +407,126 @@ class _Connection:
 
     async def _send_burst(self) -> None:
         """Some frames, and a pause until the socket has taken them."""
+        written: list[bytes] = []
         for _ in range(min(_BURST, len(self.queue))):
             ts, payload = self.queue.popleft()
             if payload.startswith(_BEAT):
                 self._beat_at = asyncio.get_running_loop().time()
             if ts is None:
-                self._write([payload])
+                written.append(payload)
                 continue
             payloads, then = self.plan.take(ts, payload)
             self._server.served.frames += len(payloads)
-            self._write(payloads)
+            written += payloads
             if then is not Then.GO_ON:
+                await self._write(written)
+                written = []
                 await self._suffer(then)
-        await self._drain()
+        await self._write(written)
+
+    async def _write(self, payloads: list[bytes]) -> None:
+        """Send, and wait until the socket has room again.
+
+        All but the last go to the kernel in one piece: a system call for each would take most of the time.
+        """
+        if not payloads:
+            return
+        socket, protocol = self._socket, self._socket.protocol
+        if len(payloads) > 1 and protocol.state is State.OPEN:
+            for payload in payloads[:-1]:
+                protocol.send_text(payload)
+            socket.transport.write(b"".join(protocol.data_to_send()))
+        await socket.send(payloads[-1], text=True)
+
+    async def _suffer(self, then: Then) -> None:
+        match then:
+            case Then.STALL:
+                await asyncio.sleep(self._server.faults.stall_s)
+            case Then.CUT:
+                self.queue.clear()
+                self._socket.transport.close()
+                await self._socket.wait_closed()
+            case Then.FREEZE:
+                self._is_frozen = True
+                self.queue.clear()
+                self._socket.transport.pause_reading()
+                self._idle.set()
+                self._server.changed.set()
+                await asyncio.Event().wait()
+
+    def _close(self, code: int, reason: str) -> None:
+        self._later(self._socket.close(code, reason))
+
+    def _ping(self, now: float) -> None:
+        self._ping_at = now
+        self._later(self._ponged())
+
+    async def _ponged(self) -> None:
+        with suppress(ConnectionClosed):
+            try:
+                async with asyncio.timeout(_PONG_S):
+                    await (await self._socket.ping())
+            except TimeoutError:
+                self._socket.transport.abort()
+
+    def _later(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+
+def _venue(name: str, source: Source) -> Venue:
+    match name:
+        case "kraken":
+            return KrakenVenue(source)
+        case "binance":
+            return BinanceVenue(source)
+    raise UserProblem(f"--venue {name}: expected one of {', '.join(VENUES)}{nearest(name, VENUES)}")
+
+
+def serve(
+    source: Source,
+    venue: str | None = None,
+    *,
+    host: str = LOOPBACK,
+    port: int = 0,
+    speed: float | None = None,
+    faults: Faults | None = None,
+    seed: int = 7,
+    start: Start | str = Start.FIRST_SUBSCRIBER,
+    at_end: AtEnd | str = AtEnd.CLOSE,
+    announce: Callable[[str], None] = print,
+) -> Served:
+    """Serve until the stream is over, SIGTERM or Ctrl+C; see `VenueServer`. For the main thread.
+
+    announce:  gets the address to connect to, as the first thing, and on a line of its own that the market is
+               simulated where it is.
+
+    Raises UserProblem for what cannot be served, TapeProblem for a tape that turns out to be damaged.
+    """
+    server = VenueServer(
+        source, venue, host=host, port=port, speed=speed, faults=faults, seed=seed, start=start, at_end=at_end
+    )
+    asyncio.run(_serve(server, announce))
+    return server.served
+
+
+async def _serve(server: VenueServer, announce: Callable[[str], None]) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with server:
+        announce(server.url)
+        announce(f"{server.venue_name} from {server.source.name}{_spoken(server.speed)}")
+        if server.source.simulated:
+            announce("SIMULATED: this market is made up")
+        over, asked = asyncio.create_task(server.wait()), asyncio.create_task(stopped.wait())
+        await asyncio.wait([over, asked], return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        if over.done():
+            over.result()
+        over.cancel()
+
+
+def _spoken(speed: float | None) -> str:
+    return ", as fast as it is read" if speed is None else f", at {speed:g}x"

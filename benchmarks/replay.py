@@ -36,8 +36,12 @@ def main() -> None:
     ):
         rounds = [_round(tape, count, jobs) for _ in range(ROUNDS)]
         speeds = [tape.rows / seconds / 1e6 for seconds, *_ in rounds]
-        bare = statistics.median(speed / reference for speed, (_, _, reference, _, _) in zip(speeds, rounds, strict=True))
-        call = statistics.median(speed / reference for speed, (_, _, _, reference, _) in zip(speeds, rounds, strict=True))
+        bare = statistics.median(
+            speed / reference for speed, (_, _, reference, _, _) in zip(speeds, rounds, strict=True)
+        )
+        call = statistics.median(
+            speed / reference for speed, (_, _, _, reference, _) in zip(speeds, rounds, strict=True)
+        )
         cpu = statistics.median(cpu for *_, cpu in rounds)
         print(
             f"{name:24}{statistics.median(speeds):12.2f}{max(speeds):8.2f}{bare:9.3f}{call:9.3f}{rounds[0][1]:10,}{cpu:8.2f}"

@@ -19,9 +19,10 @@ from engine.portfolio import Portfolio
 from engine.position import traded
 from engine.signals import Signal, Strategy
 from engine.sizing import affordable, buying_power, draft, short_room, too_small, valuation
-from engine.snapshot import Snapshot
+from engine.snapshot import Snapshot, utc
 from engine.ticks import NAN, Kind
 
+INFINITE = float("inf")
 NEVER = 1 << 62
 """A time that no tape reaches."""
 
@@ -44,6 +45,32 @@ class Moment(msgspec.Struct, gc=False):
     stop: int
 
 
+class Bounds(msgspec.Struct, frozen=True, gc=False):
+    """The prices of a symbol between which nothing that rests can happen, so that most ticks need no closer look.
+
+    below, above:  of the highest limit to buy and the lowest to sell.
+    low, high:     of the exits: what they wait for lies at or beyond them.
+    """
+
+    below: float
+    above: float
+    low: float
+    high: float
+
+    def is_reached(self, trade: float, bid: float, ask: float) -> bool:
+        """Whether a trade (NaN where the tick is none) or a touch calls for a closer look."""
+        return (
+            trade <= self.below
+            or trade >= self.above
+            or ask <= self.below
+            or bid >= self.above
+            or trade <= self.low
+            or trade >= self.high
+            or bid <= self.low
+            or ask >= self.high
+        )
+
+
 class Asked(Protocol):
     """`generate_signal` with its parameters in our order."""
 
@@ -64,6 +91,7 @@ class Desk:
 
     __slots__ = (
         "_because",
+        "_bounds",
         "_market",
         "_model",
         "_out",
@@ -109,6 +137,7 @@ class Desk:
         self.wake = self.next_mark = self.next_timer = NEVER
         self._model: FillModel = model or TouchModel()
         self._because: dict[str, Signal] = {}
+        self._bounds: dict[str, Bounds] = {}
 
     def listen(self, out: list[events.Event]) -> None:
         """Append the facts that follow to `out`."""
@@ -182,6 +211,8 @@ class Desk:
                 wake = cancel.arrives_at
         self.wake = wake
         self.is_guarding = bool(portfolio.resting or portfolio.exits)
+        if self.is_guarding or self._bounds:
+            self._bounds = _bounds(portfolio)
 
     def _mark_if_moved(self, at: Moment, now_ns: int) -> None:
         equity, unknown = valuation(self.portfolio, self._market, at.stop)
@@ -364,10 +395,15 @@ class Desk:
         batch = market.batch
         assert batch is not None
         symbol = batch.symbols[ord(batch.symbol[row])]
+        bounds = self._bounds.get(symbol)
+        if bounds is None:
+            return
+        trade = batch.price[row] if batch.kind[row] == Kind.TRADE else NAN
+        if not bounds.is_reached(trade, batch.bid[row], batch.ask[row]):
+            return
         if isinstance(market.meets(symbol, at.stop), str):
             return
         quote = market.quote(symbol, at.stop) or NO_QUOTE  # here a last trade is no quote: it has gone by
-        trade = batch.price[row] if batch.kind[row] == Kind.TRADE else NAN
         for order in list(self.portfolio.resting.values()):
             limit = order.limit_price if order.symbol == symbol else None
             if order.order_id not in self.portfolio.resting:
@@ -562,7 +598,7 @@ class Desk:
             self.fail(where, error, at)
 
     def _told(self, filled: events.OrderFilled, order: events.OrderSubmitted) -> dict[str, Any]:
-        """A fill as `on_fill` gets it: plain floats, under today's names and the predecessor's."""
+        """A fill as `on_fill` gets it: plain numbers, under today's names and the predecessor's."""
         signal = self._because.get(filled.correlation_id)
         reason = signal.reason if signal is not None else ""
         if order.purpose != "signal":
@@ -572,6 +608,7 @@ class Desk:
             "fill_id": f"{filled.strategy}-{filled.seq}",
             "correlation_id": filled.correlation_id,
             "ts": filled.ts,
+            "timestamp": utc(filled.ts),
             "symbol": filled.symbol,
             "side": filled.side,
             "price": float(filled.price),
@@ -594,6 +631,25 @@ class Desk:
         wanted = {order.correlation_id for order in (*portfolio.in_flight.values(), *portfolio.resting.values())}
         wanted |= {levels.correlation_id for levels in portfolio.exits.values()}
         self._because = {key: signal for key, signal in self._because.items() if key in wanted}
+
+
+def _bounds(portfolio: Portfolio) -> dict[str, Bounds]:
+    limits: dict[str, list[float]] = {}
+    for order in portfolio.resting.values():
+        levels = limits.setdefault(order.symbol, [-INFINITE, INFINITE, -INFINITE, INFINITE])
+        limit = float(order.limit_price or ZERO)
+        if order.side in BUYING:
+            levels[0] = max(levels[0], limit)
+        else:
+            levels[1] = min(levels[1], limit)
+    for symbol, exits in portfolio.exits.items():
+        levels = limits.setdefault(symbol, [-INFINITE, INFINITE, -INFINITE, INFINITE])
+        stop = None if exits.stop_loss is None else float(exits.stop_loss)
+        target = None if exits.take_profit is None else float(exits.take_profit)
+        low, high = (stop, target) if portfolio.position(symbol).quantity > ZERO else (target, stop)
+        levels[2] = -INFINITE if low is None else low
+        levels[3] = INFINITE if high is None else high
+    return {symbol: Bounds(*levels) for symbol, levels in limits.items()}
 
 
 def _bound(strategy: Strategy, account: Account) -> Asked:

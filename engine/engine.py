@@ -130,10 +130,9 @@ class Engine:
         stop = len(batch) if feed < 0 else feed
         done = start  # rows before this one are dealt with, or do not matter
         if self._walks_all:
-            while done < stop:
-                done = self._step_to(batch, done, done)
-                if self._must_restart:
-                    return done
+            done = self._walk_all(batch, start, stop)
+            if self._must_restart:
+                return done
         lane = self._lane()
         if lane is not None:
             return self._walk_lane(batch, done, stop, *lane)
@@ -163,6 +162,22 @@ class Engine:
             if self._must_restart:
                 return row + 1
         return self._leave(batch, done, stop)
+
+    def _walk_all(self, batch: TickBatch, start: int, stop: int) -> int:
+        """Every row that can move a price, while something rests; every row at all, while something is lost."""
+        is_strict = self._walk_every_row or self.market.has_losses
+        times, kinds, flags = batch.ts, batch.kind, batch.flags
+        for row in range(start, stop):
+            kind = kinds[row]
+            if (
+                is_strict
+                or (kind in _MARKET_KINDS and (kind != _BOOK or flags[row] & LAST_OF_MESSAGE))
+                or times[row] >= self._wake
+            ):
+                self._step(batch, row)
+                if self._must_restart:
+                    return row + 1
+        return stop
 
     def _lane(self) -> tuple[str, Desk] | None:
         """The symbol and the desk, where one desk is triggered by the trades of the only symbol and nothing else."""

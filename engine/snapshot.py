@@ -138,7 +138,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False, eq=False):
     @property
     def timestamp(self) -> datetime:
         """`ts` as a datetime in UTC, cut to microseconds."""
-        return _datetime(self.ts)
+        return utc(self.ts)
 
     @property
     def prices(self) -> Mapping[str, float]:
@@ -255,12 +255,13 @@ class BySymbol(Mapping[str, T]):
 
 
 def _legacy_trade(trade: Trade) -> legacy.Trade:
-    return legacy.Trade(_datetime(trade.ts), trade.price, trade.size, "buy" if trade.side > 0 else "sell")
+    return legacy.Trade(utc(trade.ts), trade.price, trade.size, "buy" if trade.side > 0 else "sell")
 
 
 def _legacy_candle(bar: Candle) -> legacy.Candle:
-    return legacy.Candle(_datetime(bar.ts), bar.open, bar.high, bar.low, bar.close, bar.volume)
+    return legacy.Candle(utc(bar.ts), bar.open, bar.high, bar.low, bar.close, bar.volume)
 
 
-def _datetime(ts: int) -> datetime:
+def utc(ts: int) -> datetime:
+    """`ts` (ns) as a datetime in UTC, cut to microseconds."""
     return _EPOCH + timedelta(microseconds=ts // 1_000)

@@ -117,11 +117,7 @@ class Assembler:
         for tick in ticks:
             symbol = tick.symbol
             if symbol is not None:
-                if symbol not in latest:
-                    tick.symbol = symbol = _writable(symbol)
                 latest[symbol] = tick
-            if tick.note is not None:
-                tick.note = _writable(tick.note)
         return ticks
 
     def _lost(self, conn: int, error: Exception) -> list[Tick]:
@@ -162,13 +158,12 @@ class Assembler:
             note = msgspec.json.decode(text, type=_Note)
         except msgspec.MsgspecError:
             return _feed("note", text=text)
+        row = Tick(kind=Kind.FEED, symbol=note.symbol, note=text)
         if note.symbol is None:
-            return Tick(kind=Kind.FEED, note=_writable(text))
-        symbol = _writable(note.symbol)
-        row = Tick(kind=Kind.FEED, symbol=symbol, note=_writable(text))
-        before = self._latest.get(symbol)
+            return row
+        before = self._latest.get(note.symbol)
         if note.event in FEED_LOST:
-            self._latest.pop(symbol, None)
+            self._latest.pop(note.symbol, None)
         elif before is not None:
             row.bid, row.bid_size, row.ask, row.ask_size = before.bid, before.bid_size, before.ask, before.ask_size
         return row
@@ -190,8 +185,3 @@ def _with_parts(ticks: Sequence[Tick], **parts: str) -> list[Tick]:
         if known and tick.note is not None:
             tick.note = msgspec.json.encode({**msgspec.json.decode(tick.note), **known}).decode()
     return list(ticks)
-
-
-def _writable(text: str) -> str:
-    """`text` as the tape will give it back: JSON can name half a character (`\\ud800`), UTF-8 cannot."""
-    return text if text.isascii() else text.encode(errors="replace").decode()

@@ -235,7 +235,7 @@ class Feed:
         try:
             connection = await connect(
                 self.url,
-                ssl=self._tls if self.url.startswith("wss:") else None,
+                ssl=(self._tls or True) if self.url.startswith("wss:") else None,
                 compression=None,
                 max_size=MESSAGE_MAX,
                 open_timeout=self.profile.open_timeout_s,

@@ -17,7 +17,7 @@ from recorder.tape_files import Part, files_at, is_log, read_groups
 from recorder.tape_writer import TapeWriter
 from recorder.venues import Frame, Quality
 
-_ATTEMPTS = 5
+_ATTEMPTS = 20
 
 
 class PartMaker:
@@ -107,36 +107,33 @@ class _Moved(Exception):
 
 def _parts_at(places: Sequence[str | Path]) -> list[Part]:
     paths = list(dict.fromkeys(path for place in places for path in files_at(place)))
-    logs: dict[Path, Part] = {}
+    logs: dict[Path, Part | None] = {}
     for folder in dict.fromkeys(path.parent for path in paths if is_log(path)):
         logs |= _logs_in(folder)
-    return [part for path in paths if (part := _part_at(path, logs)) is not None]
+    parts = [_part_of_log(path, logs) if is_log(path) else Part(path) for path in paths]
+    return [part for part in parts if part is not None]
 
 
-def _part_at(path: Path, logs: dict[Path, Part]) -> Part | None:
-    if not is_log(path):
-        return Part(path)
-    if not path.exists():
+def _part_of_log(path: Path, logs: dict[Path, Part | None]) -> Part | None:
+    if path not in logs:
         raise _Moved(f"{path}: expected a wspt tape, found no such file")
-    return logs.get(path)
+    return logs[path]
 
 
-def _logs_in(folder: Path) -> dict[Path, Part]:
-    """The logs of a folder as parts in memory, by the path of the log; a log without a header is none."""
-    parts = _without_gaps(folder)
-    open_logs = [number for number, endings in parts.items() if SEALED not in endings and LOG in endings]
-    if not open_logs:
-        return {}
-    maker = PartMaker(sealed_before(folder / part_name(open_logs[0], LOG)))
-    found: dict[Path, Part] = {}
-    for number in open_logs:
-        path = folder / part_name(number, LOG)
-        log = _read(path)
+def _logs_in(folder: Path) -> dict[Path, Part | None]:
+    """The logs of a folder as parts in memory, by the path of the log; None for one that is damaged from its start."""
+    paths = [folder / part_name(number, LOG) for number in _unsealed(folder)]
+    # All of them at once: a log that was read may be sealed meanwhile, it is the same to us.
+    logs = {path: _read(path) for path in paths}
+    maker = PartMaker(sealed_before(paths[0]) if paths else ())
+    found: dict[Path, Part | None] = {}
+    for path, log in logs.items():
+        found[path] = None
         if log.header is not None:
             sink = pa.BufferOutputStream()
             maker.write(path, log, sink)
-            found[path] = Part(path, sink.getvalue())
-            maker.add(found[path])
+            part = found[path] = Part(path, sink.getvalue())
+            maker.add(part)
     return found
 
 
@@ -147,15 +144,15 @@ def sealed_before(log: Path) -> list[Part]:
     return [Part(path) for path in paths if path.name < log.name]
 
 
-def _without_gaps(folder: Path) -> dict[int, set[str]]:
-    """The parts of a folder. Without a file for each number, nobody knows the seq of what comes after."""
+def _unsealed(folder: Path) -> list[int]:
+    """The numbers of the logs of a folder in which no part is missing: nobody would know the seq of what comes after."""
     parts = parts_of(folder)
     # Sealed parts know their seq, so the first ones may be gone; a log goes on from the part before.
     first = next((number for number, endings in parts.items() if SEALED in endings), 0)
     for expected, number in enumerate(parts, start=min([first, *parts])):
         if number != expected:
             raise _Moved(f"{folder}: expected {part_name(expected, SEALED)}, found the tape to go on without it")
-    return parts
+    return [number for number, endings in parts.items() if LOG in endings and SEALED not in endings]
 
 
 def _read(path: Path) -> LogRead:

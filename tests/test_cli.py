@@ -158,6 +158,19 @@ def test_a_strategy_that_raises_is_reported_and_the_others_go_on(place: Place, t
     assert "Traceback" not in answer.out + answer.err
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_strategies_print_is_no_result(jobs: str, place: Place, tape: Path) -> None:
+    place.strategy("eager", 'print("loaded")\n' + EAGER + ANNOUNCED)
+    place.strategy("patient", PATIENT + ANNOUNCED)
+
+    run = place.spawn("replay", tape, "--out", "run", "--jobs", jobs, "--json")
+    verdict = place.spawn("verify", "run", "--json")
+
+    assert run.json["status"] == "finished"
+    assert verdict.json["identical"]
+    assert "begun" in run.err and "begun" in verdict.err
+
+
 # -- verify --------------------------------------------------------------------------------------------------
 
 
@@ -229,7 +242,8 @@ def test_sql_joins_a_fill_with_the_quotes_of_the_second_before_it(place: Place, 
 
     answer = place.wspt(
         "sql", "run", "--json",
-        "select f.strategy, f.seq, count(*) as quotes, min(f.ts - q.ts_recv) as nearest, max(f.ts - q.ts_recv) as oldest"
+        "select f.strategy, f.seq, count(*) as quotes,"
+        " min(f.ts - q.ts_recv) as nearest, max(f.ts - q.ts_recv) as oldest"
         " from fills f join quotes q"
         " on q.symbol = f.symbol and q.ts_recv between f.ts - 1_000_000_000 and f.ts group by all",
     )  # fmt: skip
@@ -340,8 +354,8 @@ def test_a_stopped_replay_ends_cleanly_and_what_it_did_can_be_verified(
 ) -> None:
     place.strategy("eager", EAGER + ANNOUNCED)
     process = place.start("replay", tape, "--speed", "1x", "--out", "run", "--only", "eager")
-    assert process.stdout is not None
-    assert process.stdout.readline() == "begun\n"
+    assert process.stderr is not None
+    assert process.stderr.readline() == "begun\n"
 
     process.send_signal(number)
     out, err = process.communicate(timeout=30)

@@ -32,9 +32,7 @@ def aggregate_trade(name: str, trade_id: int, price: str, size: str, time_ms: in
 
 def quote(name: str, update: int, bid: tuple[str, str], ask: tuple[str, str]) -> bytes:
     """A bookTicker: the best bid and ask, each with its size."""
-    return (
-        f'{{"u":{update},"s":"{name}","b":"{bid[0]}","B":"{bid[1]}","a":"{ask[0]}","A":"{ask[1]}"}}'
-    ).encode()
+    return (f'{{"u":{update},"s":"{name}","b":"{bid[0]}","B":"{bid[1]}","a":"{ask[0]}","A":"{ask[1]}"}}').encode()
 
 
 def diff(name: str, first: int, last: int, bids: LevelTexts, asks: LevelTexts, time_ms: int) -> bytes:

@@ -233,12 +233,12 @@ def _kraken_read(payload: bytes) -> Reading | None:
             return Listing([pair.symbol for pair in _PAIRS.decode(message.data).pairs])
     except _UNREADABLE:
         return None
+    if message.method not in ("subscribe", None):
+        return None
     error = message.error if message.error is not None else message.complaint
     if error is not None or message.success is False:
         return Reply(message.req_id, None, message.symbol, error or "no reason given")
-    if message.method != "subscribe" or message.result is None:
-        return None
-    return Reply(message.req_id, message.result.channel, message.result.symbol)
+    return None if message.result is None else Reply(message.req_id, message.result.channel, message.result.symbol)
 
 
 def _kraken_spoken(payload: bytes) -> list[str]:
