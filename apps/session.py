@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.metadata import version

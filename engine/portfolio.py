@@ -68,7 +68,7 @@ class Portfolio:
             self.equity = event.equity
         elif type(event) is events.OrderRested:
             self.resting[event.order_id] = self.in_flight.pop(event.order_id)
-        elif type(event) is events.OrderRejected or type(event) is events.OrderExpired or type(event) is events.OrderCanceled:
+        elif isinstance(event, events.OrderRejected | events.OrderExpired | events.OrderCanceled):
             self._drop(event.order_id)
         elif type(event) is events.CancelSubmitted:
             self.cancels.append(event)

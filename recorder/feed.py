@@ -4,17 +4,16 @@ import asyncio
 import random
 import socket
 import ssl
-from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
-import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, ProxyError, WebSocketException
 
 from recorder.clock import SYSTEM_CLOCK, Clock
 from recorder.conversation import Conversation, Findings
 from recorder.frame_log import Record, RecordKind
+from recorder.inbox import CONN_MASK, Inbox
 from recorder.liveness import SymbolWatch
 from recorder.reconnecting import Reconnects
 from recorder.venues.profiles import Profile
@@ -23,7 +22,6 @@ MESSAGE_MAX = 32 * 2**20
 """Bytes of the longest message that is taken. Books of 5 MB come in one message."""
 
 _FRAME = int(RecordKind.FRAME)
-_CONN_MASK = 0xFFFF  # a record has 16 bits for it; the order of records is what tells connections apart
 _UNDER_MAINTENANCE = (1012, 1013)  # close codes: service restart, try again later
 _NS = 1_000_000_000
 
@@ -79,8 +77,7 @@ class Feed:
         self._names = {profile.spelled(symbol): symbol for symbol in symbols}
         self._clock = clock
         self._tls = tls
-        self._conn = first_conn - 1
-        self._first_conn = first_conn
+        self._inbox = Inbox(clock, first_conn)
         self._reconnects = Reconnects(
             profile.attempts_max,
             profile.attempts_window_s,
@@ -89,10 +86,6 @@ class Feed:
         )
         self._is_stopped = False
         self._bug: BaseException | None = None
-        self._pending: deque[Record] = deque()
-        self._waiting: asyncio.Task[Any] | None = None  # who waits for the next record
-        self._cancels_before = 0
-        self._is_poked = False
         self._last_ns = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._opening: asyncio.Task[None] | None = None
@@ -106,7 +99,7 @@ class Feed:
     def stop(self) -> None:
         """End `records` after what has been handed over so far."""
         self._is_stopped = True
-        self._wake()
+        self._inbox.wake()
 
     def heal(self, symbol: str) -> None:
         """Ask the venue for a new book of `symbol`: after a wrong checksum, a gap, or a snapshot that was too old.
@@ -119,9 +112,8 @@ class Feed:
 
     async def records(self) -> AsyncIterator[Record]:
         """Everything that happens, in order, until `stop`."""
-        pending = self._pending
+        inbox, pending = self._inbox, self._inbox.records
         wall_ns, mono_ns = self._clock
-        current_task = asyncio.current_task
         self._last_ns = mono_ns()
         watching = self._start(self._watch())
         try:
@@ -135,20 +127,18 @@ class Feed:
                 if line is None:
                     await self._connecting()
                     continue
-                self._waiting = task = current_task()
-                assert task is not None
-                self._cancels_before = task.cancelling()
+                inbox.begin()
                 try:
                     payload = await line.receive(False)
                 except asyncio.CancelledError:
-                    if not self._was_poked(task):
+                    if not inbox.was_woken():
                         raise
                     continue
                 except ConnectionClosed as closed:
                     await self._closed(line, closed)
                     continue
                 finally:
-                    self._waiting = None
+                    inbox.waiting = None
                 self._last_ns = now = mono_ns()
                 record = Record(wall_ns(), now, line.conn, _FRAME, payload)
                 # What is rare costs the hot path one look at a truth value.
@@ -164,49 +154,11 @@ class Feed:
         finally:
             await self._shut(watching)
 
-    # -- waking up -----------------------------------------------------------------------------------------
-
     async def _connecting(self) -> None:
         """Begin an attempt to connect where none is under way, and wait until something happens."""
         if self._opening is None or self._opening.done():
             self._opening = self._start(self._open())
-        await self._rest()
-
-    async def _rest(self) -> None:
-        """Wait until `_wake`."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._waiting, self._cancels_before = task, task.cancelling()
-        try:
-            await asyncio.get_running_loop().create_future()
-        except asyncio.CancelledError:
-            if not self._was_poked(task):
-                raise
-        finally:
-            self._waiting = None
-
-    def _wake(self) -> None:
-        """Something is to be handed over: end the wait of whoever waits for the next record, if anybody does.
-
-        A message is received without a timeout of its own, and without a task of its own: both would cost as much as
-        receiving it. Instead the wait is canceled, as asyncio's timeouts do it; `recv` loses nothing by that.
-        """
-        if self._waiting is not None and not self._is_poked:
-            self._is_poked = True
-            self._waiting.cancel()
-
-    def _was_poked(self, task: "asyncio.Task[Any]") -> bool:
-        """This cancellation is ours alone. Where somebody else wants the task to end too, it is theirs."""
-        is_ours, self._is_poked = self._is_poked, False
-        return is_ours and task.uncancel() <= self._cancels_before
-
-    def _emit(self, kind: RecordKind, payload: bytes = b"") -> None:
-        conn = max(self._conn, self._first_conn) & _CONN_MASK
-        self._pending.append(Record(self._clock.wall_ns(), self._clock.mono_ns(), conn, int(kind), payload))
-        self._wake()
-
-    def _note(self, event: str, **parts: object) -> None:
-        self._emit(RecordKind.NOTE, msgspec.json.encode({"event": event, **parts}))
+        await self._inbox.wait()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a task that ends with the connection."""
@@ -223,7 +175,7 @@ class Feed:
         """An exception in a task is a mistake of ours: it comes out of `records`, rather than end in silence."""
         if not task.cancelled() and task.exception() is not None:
             self._bug, self._is_stopped = task.exception(), True
-        self._wake()
+        self._inbox.wake()
 
     # -- connections ---------------------------------------------------------------------------------------
 
@@ -244,11 +196,11 @@ class Feed:
             )
         except _UNREACHABLE as error:
             cause, self.last_problem = _unreachable(error)
-            self._note("unreachable", cause=cause, reason=self.last_problem)
+            self._inbox.note("unreachable", cause=cause, reason=self.last_problem)
             return
-        self._conn += 1
+        self._inbox.conn += self.was_connected
         self.was_connected = True
-        self._emit(RecordKind.CONNECTED, self.url.encode())
+        self._inbox.put(RecordKind.CONNECTED, self.url.encode())
         self._last_ns = self._clock.mono_ns()
         self._line = self._new_line(connection)
 
@@ -259,8 +211,8 @@ class Feed:
             self.url,
             findings=self.findings,
             say=lambda payload: _say(connection, payload),
-            emit=self._emit,
-            note=self._note,
+            emit=self._inbox.put,
+            note=self._inbox.note,
             spawn=self._spawn,
             settled=self._reconnects.succeeded,
         )
@@ -269,18 +221,18 @@ class Feed:
         if self.profile.renew_after_s is not None:
             # Recorders that were started together do not renew together.
             renew_ns = self._last_ns + _ns(self.profile.renew_after_s * random.uniform(0.98, 1.0))
-        return _Line(connection, self._conn & _CONN_MASK, talk, watch, renew_ns)
+        return _Line(connection, self._inbox.conn & CONN_MASK, talk, watch, renew_ns)
 
     async def _closed(self, line: "_Line", closed: ConnectionClosed) -> None:
         """A connection has ended: tell why."""
-        self._waiting = None  # for a message, that is: what is awaited from here on is not to be poked
+        self._inbox.waiting = None  # for a message, that is: what is awaited from here on is not to be ended
         self.last_problem = line.reason or _ended(closed)
         if not self.findings.is_online or (closed.rcvd is not None and closed.rcvd.code in _UNDER_MAINTENANCE):
             self._reconnects.wait_at_least(self.profile.maintenance_pause_s)
         self._line = None
         await self._cancel(*self._tasks)
         await _close(line.connection, self.profile.close_timeout_s)
-        self._emit(RecordKind.DISCONNECTED, self.last_problem.encode())
+        self._inbox.put(RecordKind.DISCONNECTED, self.last_problem.encode())
 
     async def _shut(self, watching: "asyncio.Task[None]") -> None:
         """Let everything go."""
@@ -314,14 +266,14 @@ class Feed:
             await asyncio.sleep(max(due_ns, clock_ns // 10) / _NS)
             now = self._clock.mono_ns()
             line = self._line
-            if self._waiting is None:
+            if self._inbox.waiting is None:
                 self._last_ns = told_ns = now
                 if line is not None:
                     line.watch.excuse(now - looked_ns)
             elif now - max(self._last_ns, told_ns) >= clock_ns:
                 told_ns = now
-                self._emit(RecordKind.CLOCK)
-            if line is not None and self._waiting is not None:
+                self._inbox.put(RecordKind.CLOCK)
+            if line is not None and self._inbox.waiting is not None:
                 self._look(line, now)
             looked_ns = now
 
@@ -348,7 +300,7 @@ class Feed:
                 line.talk.ask(name)
         for name in silence.stale:
             if not line.talk.is_rejected(name):
-                self._note("stale", symbol=self._names[name], silent_s=self.profile.stale_after_s)
+                self._inbox.note("stale", symbol=self._names[name], silent_s=self.profile.stale_after_s)
                 line.talk.heal(self._names[name])
 
 

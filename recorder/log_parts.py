@@ -141,11 +141,11 @@ def sealed_before(log: Path) -> list[Part]:
     """The sealed parts of a log's folder that come before it."""
     folder = log.parent
     paths = [folder / part_name(number, SEALED) for number, endings in parts_of(folder).items() if SEALED in endings]
-    return [Part(path) for path in paths if path.name < log.name]
+    return [Part(path) for path in paths if path.stem < log.stem]  # not its own part: it may be about to be replaced
 
 
 def _unsealed(folder: Path) -> list[int]:
-    """The numbers of the logs of a folder in which no part is missing: nobody would know the seq of what comes after."""
+    """The numbers of the logs of a folder, in which no part is missing: what comes after it would have no seq."""
     parts = parts_of(folder)
     # Sealed parts know their seq, so the first ones may be gone; a log goes on from the part before.
     first = next((number for number, endings in parts.items() if SEALED in endings), 0)

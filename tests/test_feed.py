@@ -232,7 +232,7 @@ def test_no_message_is_lost_or_changes_places_while_the_feed_wakes_itself() -> N
             loop = asyncio.get_running_loop()
 
             def wake() -> None:
-                feed._note("awake")  # nothing public wakes it thousands of times in a second
+                feed._inbox.note("awake")  # nothing public wakes it thousands of times in a second
                 if loop.is_running() and not is_over:
                     loop.call_soon(wake)
 
@@ -805,6 +805,19 @@ def test_a_quiet_binance_stream_is_asked_for_its_list() -> None:
             feed = Feed(profile, [], url=url)
             await collect(feed, has(RecordKind.FRAME, 2))
         assert {request["method"] for request in binance.requests} == {"LIST_SUBSCRIPTIONS"}
+
+    run(test())
+
+
+def test_a_mistake_of_ours_comes_out_of_the_feed() -> None:
+    def broken(symbols: object) -> list[object]:
+        raise ZeroDivisionError
+
+    async def test() -> None:
+        async with a_venue(mute) as url:
+            feed = Feed(quick(KRAKEN, opening=broken), ["BTC/USD"], url=url)
+            with pytest.raises(ZeroDivisionError):
+                await collect(feed, lambda _: False)
 
     run(test())
 

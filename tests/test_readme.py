@@ -4,7 +4,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -108,7 +107,3 @@ def test_the_readme_names_only_files_that_are_there() -> None:
     missing = [link for link in links if not (REPOSITORY / link).exists()]
 
     assert missing == []
-
-
-def test_the_tests_run_the_python_that_runs_them() -> None:
-    assert WSPT[0] == sys.executable

@@ -183,7 +183,7 @@ def test_passport_of_the_parts_is_that_of_the_whole(tmp_path: Path, simulated: l
 
     passports = [Tape.open(folder).passport for folder in (whole, parts)]
     assert passports[0] == passports[1]
-    assert passports[0].clock_reversals > 0 and passports[0].unparsed > 0 and passports[0].checksum_ok > 100
+    assert passports[0].clock_reversals > 0 and passports[0].unparsed > 0 and passports[0].checksum_ok > 10
 
 
 def test_what_a_sealer_tells_is_what_it_did(tmp_path: Path, simulated: list[Record]) -> None:
@@ -345,7 +345,7 @@ def test_a_log_that_is_damaged_from_its_beginning_is_kept_and_the_tape_goes_on(
         recorded(tmp_path, records)
     damaged = tmp_path / "part-000001.wal"
     data = damaged.read_bytes()
-    damaged.write_bytes(data[:20] + b"\0" + data[21:])
+    damaged.write_bytes(data[:60] + b"\0" + data[61:])
 
     while_open = on_tape(tmp_path)
     sealed = recover(tmp_path)
@@ -354,7 +354,7 @@ def test_a_log_that_is_damaged_from_its_beginning_is_kept_and_the_tape_goes_on(
     assert (tmp_path / "part-000001.torn").stat().st_size == len(data)
     assert on_tape(tmp_path) == while_open == assembled([*simulated[:100], *simulated[200:]])
     recorded(tmp_path, simulated[:1])
-    assert on_tape(tmp_path)[:-2] == while_open
+    assert on_tape(tmp_path)[: len(while_open)] == while_open
 
 
 def test_a_disk_without_room_for_the_part_leaves_the_log(tmp_path: Path, simulated: list[Record]) -> None:
@@ -426,13 +426,14 @@ def test_a_single_log_can_be_opened_by_its_name(tmp_path: Path, simulated: list[
 
 
 def test_a_tape_with_a_part_missing_says_which(tmp_path: Path, simulated: list[Record]) -> None:
-    folder = recorded(tmp_path, simulated, part_bytes=40_000)
+    folder = recorded(tmp_path / "tape", simulated, part_bytes=40_000)
     (folder / "part-000001.wal").unlink()
 
-    with pytest.raises(TapeProblem, match=r"expected part-000001.parquet, found the tape to go on without it"):
-        Tape.open(folder)
-    with pytest.raises(TapeProblem, match=r"part-000001.wal: expected a wspt tape, found no such file"):
-        Tape.open(folder / "part-000001.wal")
+    for place in (folder, folder / "part-000001.wal", folder / "part-000002.wal"):
+        with pytest.raises(TapeProblem, match=r"expected part-000001.parquet, found the tape to go on without it"):
+            Tape.open(place)
+    with pytest.raises(TapeProblem, match=r"part-000009.wal: expected a wspt tape, found no such file"):
+        Tape.open(recorded(tmp_path / "other", simulated) / "part-000009.wal")
 
 
 def test_a_recording_of_another_venue_is_refused(tmp_path: Path, simulated: list[Record]) -> None:
