@@ -30,8 +30,7 @@ _LEADERBOARD: tuple[tuple[str, str, Justify], ...] = (
     ("round\ntrips", "round_trips", "right"),
     ("win\nrate %", "win_rate", "right"),
     ("profit\nfactor", "profit_factor", "right"),
-    ("max draw-\ndown %", "max_drawdown_pct", "right"),
-    ("status", "status", "left"),
+    ("draw-\ndown %", "max_drawdown_pct", "right"),
 )
 _JSON_COLUMNS = (
     "name",
@@ -76,9 +75,8 @@ def print_replay(console: Console, run: str, manifest: Manifest, leaderboard: Se
     _say(console, f"{'SIMULATED market, ' if manifest.simulated else ''}{manifest.tape.venue}, amounts in {currency}")
     rows = [[_shown(name, row[name]) for _, name, _ in _LEADERBOARD] for row in leaderboard]
     print_table(console, [heading for heading, _, _ in _LEADERBOARD], rows, [justify for *_, justify in _LEADERBOARD])
-    # The table has room for one word of status; here is the rest of it.
     for row in leaderboard:
-        if ":" in row["status"]:
+        if row["status"] != "ok":
             _say(console, f"{row['name']} {row['status']}")
     _say(console, "")
     _say(console, _totals(manifest, leaderboard))
@@ -122,8 +120,6 @@ def _shown(name: str, value: Any) -> str:
             return f"{value:.2f}"
         case "fills" | "round_trips":
             return f"{value:,}"
-        case "status":
-            return str(value).partition(":")[0]
     return str(value)
 
 

@@ -68,12 +68,14 @@ def _get(url: str, timeout_s: float) -> Answer:
     try:
         with urllib.request.urlopen(url, timeout=timeout_s) as response:
             body = response.read(BODY_MAX + 1)
-            status = response.status
+            status, missing = response.status, response.length
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.read(BODY_MAX), _seconds(error.headers.get("Retry-After")))
     if len(body) > BODY_MAX:
         raise ValueError(f"more than {BODY_MAX} bytes")
+    if missing:
+        raise ValueError(f"{missing} bytes less than announced")
     return Answer(status, body)
 
 
