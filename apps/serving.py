@@ -85,9 +85,9 @@ def simulated_source(
     )
 
 
-def opening(items: Iterable[T]) -> list[T]:
-    """The first few of a stream."""
-    return list(islice(items, OPENING))
+def opening(items: Iterable[T]) -> Iterator[T]:
+    """The first few of a stream; no more is read than is looked at."""
+    return islice(items, OPENING)
 
 
 def _messages_of(tape: Tape) -> Iterator[Message]:

@@ -35,21 +35,28 @@ class Digits:
 def digits_of(rows: Iterable[Tick]) -> dict[str, Digits]:
     """What the instrument rows say of each symbol, or else the most decimals of any number seen."""
     found: dict[str, Digits] = {}
+    prices: dict[str, set[float]] = {}
+    sizes: dict[str, set[float]] = {}
     for row in rows:
         if row.symbol is None:
             continue
         digits = found.setdefault(row.symbol, Digits())
         if row.kind == Kind.FEED and row.note is not None:
-            note = msgspec.json.decode(row.note, type=FeedNote)
-            if note.event == "instrument":
-                digits.rules = note
-                digits.price = max(digits.price, _decimals(note.tick_size))
-                digits.size = max(digits.size, _decimals(note.lot_size))
-        for price in (row.price, row.bid, row.ask):
-            digits.price = max(digits.price, _decimals(fixed_text(price)))
-        for size in (row.size, row.bid_size, row.ask_size):
-            digits.size = max(digits.size, _decimals(fixed_text(size)))
+            _heed(digits, msgspec.json.decode(row.note, type=FeedNote))
+        prices.setdefault(row.symbol, set()).update((row.price, row.bid, row.ask))
+        sizes.setdefault(row.symbol, set()).update((row.size, row.bid_size, row.ask_size))
+    for symbol, digits in found.items():
+        digits.price = max([digits.price, *map(_decimals, map(fixed_text, prices[symbol]))])
+        digits.size = max([digits.size, *map(_decimals, map(fixed_text, sizes[symbol]))])
     return found
+
+
+def _heed(digits: Digits, note: FeedNote) -> None:
+    """Take in what an instrument row says of its symbol."""
+    if note.event == "instrument":
+        digits.rules = note
+        digits.price = max(digits.price, _decimals(note.tick_size))
+        digits.size = max(digits.size, _decimals(note.lot_size))
 
 
 def fixed_text(number: float, decimals: int = 0) -> str:

@@ -113,7 +113,7 @@ class VenueServer:
         self.faults = faults or Faults()
         self.changed = asyncio.Event()
         self.queue_max = _QUEUE if speed is None else _QUEUE_MAX
-        self.is_over = False
+        self.somebody_left = False
         self._start, self._at_end = Start(start), AtEnd(at_end)
         self._settle_s = settle_s
         self._venue = _venue(self.venue_name, source)
@@ -229,9 +229,8 @@ class VenueServer:
             self.served.rounds += 1
             if self._at_end is not AtEnd.LOOP:
                 break
-        self.is_over = True
         for connection in list(self._connections):
-            await connection.drained()
+            await connection.finished()
         if self._at_end is AtEnd.CLOSE:
             for connection in list(self._connections):
                 connection.abandon_if_frozen()
@@ -247,7 +246,7 @@ class VenueServer:
         started, first_ns = loop.time(), None
         for number, said in enumerate(self._venue.stream()):
             if self.speed is None:
-                if number % _BURST == 0:
+                if number % _BURST == 0 or self.somebody_left:
                     await self._room()
             else:
                 if first_ns is None:
@@ -269,6 +268,7 @@ class VenueServer:
 
     async def _room(self) -> None:
         """At full speed, wait until everybody who listens can take more."""
+        self.somebody_left = False
         if self._start is Start.FIRST_SUBSCRIBER:
             await self._listened_to()
         await asyncio.sleep(0)
@@ -302,34 +302,37 @@ class VenueServer:
 class _Connection:
     """One client: what waits for it, and what becomes of it on the way.
 
-    queue:     answers (time None) and frames of the stream, in their order.
-    asked_at:  when it last asked for anything.
-    is_new:    it has not been told anything of the stream yet.
+    queue:      what is to be sent, and what is to happen, in its order.
+    asked_at:   when it last asked for anything.
+    is_new:     it has not been told anything of the stream yet.
+    is_lost:    it hears nothing more: it is to be cut, or is to freeze, once its queue is sent.
+    is_frozen:  it neither reads nor sends.
     """
 
     def __init__(self, server: VenueServer, socket: ServerConnection, listener: Listener, plan: FaultPlan) -> None:
         self.listener = listener
         self.plan = plan
-        self.queue: deque[tuple[int | None, bytes]] = deque()
+        self.queue: deque[bytes | Then] = deque()
         self.asked_at = self._beat_at = self._ping_at = asyncio.get_running_loop().time()
         self.is_new = True
+        self.is_lost = self.is_frozen = False
         self._server = server
         self._socket = socket
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
-        self._is_frozen = self._is_gone = False
+        self._is_gone = False
         self._chores: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Until either side is gone."""
-        self._answer(self.listener.greeting())
+        self._queue(self.listener.greeting())
         sender = asyncio.create_task(self._send())
         try:
             async for message in self._socket:
                 self._server.served.requests += 1
                 self.asked_at = asyncio.get_running_loop().time()
                 payload = message.encode() if isinstance(message, str) else message
-                self._answer(self.listener.request(payload, self._server.clock()))
+                self._queue(self.listener.request(payload, self._server.clock()))
                 self._server.changed.set()
         except ConnectionClosed:
             pass
@@ -341,39 +344,48 @@ class _Connection:
             self._idle.set()
 
     def tell(self, said: Said) -> None:
-        """Queue what this client gets of a message."""
-        frames = self.listener.told(said)
-        if not frames or self._is_frozen:
-            return
-        self.is_new = False
-        for payload in frames:
-            self.queue.append((said.ts, payload))
-        self._idle.clear()
-        self._wake.set()
+        """Queue what this client gets of a message, and what the faults make of it.
+
+        They strike here, in step with the stream, and not when it is sent: at full speed the stream then
+        stops right behind the frame at which a connection is lost, whatever was still on its way.
+        """
+        frames = () if self.is_lost else self.listener.told(said)
+        for frame in frames:
+            self.is_new = False
+            payloads, then = self.plan.take(said.ts, frame)
+            self._server.served.frames += len(payloads)
+            self._queue(payloads)
+            if then is not Then.GO_ON:
+                self._queue([then])
+            if then in (Then.CUT, Then.FREEZE):
+                self.is_lost = self._server.somebody_left = True
+                return
         if len(self.queue) > _QUEUE_MAX:
             self.queue.clear()
+            self.is_lost = True
             self._close(_TOO_SLOW, "too slow")
 
     def settles_in(self, now: float, settle_s: float) -> float | None:
         """Seconds until its subscriptions count as complete; None where it has none."""
-        if self._is_frozen or not self.listener.is_listening:
+        if self.is_lost or not self.listener.is_listening:
             return None
         return 0.0 if not self.is_new or self.listener.is_complete else self.asked_at + settle_s - now
 
-    async def drained(self) -> None:
-        """Until all that was queued is written, or the client is gone."""
-        if not self._is_frozen and not self._is_gone:
-            self._idle.clear()
-            self._wake.set()
+    async def finished(self) -> None:
+        """Until all that was queued is sent and a frame that waited for a later one with it, or the client is gone."""
+        self._idle.clear()
+        self._wake.set()
+        self._queue(self.plan.rest())
+        if not self.is_frozen and not self._is_gone:
             await self._idle.wait()
 
     def second_passed(self, now: float, venue: Venue) -> None:
         """What the venue does when nothing else happens."""
-        if self._is_frozen:
+        if self.is_frozen:
             return
         beat = self.listener.heartbeat()
         if beat is not None and now - self._beat_at >= _BEAT_S and not self.queue:
-            self._answer([beat])
+            self._queue([beat])
         if venue.idle_s is not None and not self.listener.is_listening and now - self.asked_at >= venue.idle_s:
             self._close(_GOING_AWAY, "idle")
         if venue.ping_interval_s is not None and now - self._ping_at >= venue.ping_interval_s:
@@ -381,48 +393,42 @@ class _Connection:
 
     def abandon_if_frozen(self) -> None:
         """Whoever does not read cannot be said goodbye to."""
-        if self._is_frozen:
+        if self.is_frozen:
             self._socket.transport.abort()
 
-    def _answer(self, payloads: Sequence[bytes]) -> None:
-        if payloads and not self._is_frozen:
-            self.queue.extend((None, payload) for payload in payloads)
+    def _queue(self, items: Sequence[bytes | Then]) -> None:
+        if items and not self.is_frozen:
+            self.queue.extend(items)
             self._idle.clear()
             self._wake.set()
 
     async def _send(self) -> None:
-        try:
+        with suppress(ConnectionClosed):
             while True:
-                if not self.queue:
-                    await self._write(self.plan.rest() if self._server.is_over else [])
-                    self._idle.set()
-                    self._wake.clear()
+                if self.queue:
+                    await self._send_burst()
                     self._server.changed.set()
-                    await self._wake.wait()
                     continue
-                await self._send_burst()
+                self._idle.set()
+                self._wake.clear()
                 self._server.changed.set()
-        except ConnectionClosed:
-            self._idle.set()
+                await self._wake.wait()
+        self._idle.set()
 
     async def _send_burst(self) -> None:
         """Some frames, and a pause until the socket has taken them."""
-        written: list[bytes] = []
+        payloads: list[bytes] = []
         for _ in range(min(_BURST, len(self.queue))):
-            ts, payload = self.queue.popleft()
-            if payload.startswith(_BEAT):
-                self._beat_at = asyncio.get_running_loop().time()
-            if ts is None:
-                written.append(payload)
+            item = self.queue.popleft()
+            if isinstance(item, Then):
+                await self._write(payloads)
+                payloads = []
+                await self._suffer(item)
                 continue
-            payloads, then = self.plan.take(ts, payload)
-            self._server.served.frames += len(payloads)
-            written += payloads
-            if then is not Then.GO_ON:
-                await self._write(written)
-                written = []
-                await self._suffer(then)
-        await self._write(written)
+            if item.startswith(_BEAT):
+                self._beat_at = asyncio.get_running_loop().time()
+            payloads.append(item)
+        await self._write(payloads)
 
     async def _write(self, payloads: list[bytes]) -> None:
         """Send, and wait until the socket has room again.
@@ -447,7 +453,7 @@ class _Connection:
                 self._socket.transport.close()
                 await self._socket.wait_closed()
             case Then.FREEZE:
-                self._is_frozen = True
+                self.is_frozen = True
                 self.queue.clear()
                 self._socket.transport.pause_reading()
                 self._idle.set()

@@ -69,8 +69,8 @@ class Conversation:
         self._spawn = spawn
         self._settled = settled
         self._ids = count(_FIRST_FREE_ID, 2)
-        self._turn = asyncio.Lock()
-        self._rest_turn = asyncio.Lock()
+        self._turn = _Turn(profile.request_spacing_s)
+        self._rest_turn = _Turn(profile.rest_spacing_s)
         self._awaited: dict[Topic, tuple[int, float]] = {}  # the id of the request, and when it is overdue
         self._asked: set[Topic] = set()  # when the connection was opened
         self._opening: set[Topic] = set()  # of those, what was not answered yet
@@ -99,7 +99,6 @@ class Conversation:
             self.is_open = True
             if await self._say(request.payload) and request.topics:
                 self._emit(RecordKind.SUBSCRIBED, request.payload)
-            await asyncio.sleep(self._profile.request_spacing_s)
 
     def hear(self, payload: bytes) -> None:
         """A message, while `is_open`."""
@@ -229,8 +228,7 @@ class Conversation:
             try:
                 async with self._rest_turn:
                     answer = await rest.get(url, self._profile.rest_timeout_s)
-                    self._emit_answer(symbol, url, answer)
-                    await asyncio.sleep(self._profile.rest_spacing_s)
+                self._emit_answer(symbol, url, answer)
             except rest.RestProblem as problem:
                 reason, least = str(problem), 0.0
             else:
@@ -248,6 +246,27 @@ class Conversation:
         self._emit(RecordKind.REST, url.encode() + b"\n" + answer.body)
         if answer.status == 400:
             self._findings.rejected[_DEPTH, symbol] = answer.body.decode(errors="replace")[:200]
+
+
+class _Turn:
+    """Lets one request after the other be made, `spacing_s` apart. Whoever made one is not held up by that."""
+
+    def __init__(self, spacing_s: float) -> None:
+        self._spacing_s = spacing_s
+        self._lock = asyncio.Lock()
+        self._free_at = 0.0
+
+    async def __aenter__(self) -> None:
+        await self._lock.acquire()
+        try:
+            await asyncio.sleep(max(0.0, self._free_at - _now()))
+        except BaseException:
+            self._lock.release()
+            raise
+
+    async def __aexit__(self, *error: object) -> None:
+        self._free_at = _now() + self._spacing_s
+        self._lock.release()
 
 
 def _answers(reply: Reply, topic: Topic, number: int) -> bool:

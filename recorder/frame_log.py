@@ -40,6 +40,7 @@ _VERSION = struct.Struct("<I")
 _RECORD = struct.Struct("<IIqqHB")
 _PREFIX = struct.Struct("<II")
 _STAMPS = struct.Struct("<qqHB")
+_pack_prefix, _pack_stamps = _PREFIX.pack, _STAMPS.pack
 _START = len(_MAGIC) + _VERSION.size
 _HEADER_KIND = 255
 _CONN_MAX = 2**16 - 1
@@ -164,13 +165,15 @@ class FrameLog:
         Raises LogProblem where it cannot be written, or where the disk has refused what was written before. What
         there is of the record is cut off then, and the records before it stand.
         """
-        if self._syncer.failure is not None:
-            raise _unwritable(self.path, self._syncer.failure) from self._syncer.failure
-        data = _packed(record.wall_ns, record.mono_ns, record.conn, record.kind, record.payload)
+        syncer = self._syncer
+        if syncer.failure is not None:
+            raise _unwritable(self.path, syncer.failure) from syncer.failure
+        mono_ns = record.mono_ns
+        data = _packed(record.wall_ns, mono_ns, record.conn, record.kind, record.payload)
         if self._began_ns is None:
-            self._began_ns = record.mono_ns
-        elif self._size + len(data) > self._part_bytes or record.mono_ns - self._began_ns >= self._part_age_ns:
-            self._rotate(record.mono_ns)
+            self._began_ns = mono_ns
+        elif self._size + len(data) > self._part_bytes or mono_ns - self._began_ns >= self._part_age_ns:
+            self._rotate(mono_ns)
         try:
             written = os.write(self._file, data)
             if written != len(data):
@@ -182,7 +185,7 @@ class FrameLog:
         except BaseException:
             self._cut()
             raise
-        self._syncer.is_dirty = True
+        syncer.is_dirty = True
 
     def close(self) -> None:
         """Put everything on disk and let the folder go. Without effect the second time.
@@ -326,8 +329,8 @@ def read_log(path: Path) -> LogRead:
 
 
 def _packed(wall_ns: int, mono_ns: int, conn: int, kind: int, payload: bytes) -> bytes:
-    body = _STAMPS.pack(wall_ns, mono_ns, conn if conn <= _CONN_MAX else _CONN_MAX, kind) + payload
-    return _PREFIX.pack(len(body), crc32(body)) + body
+    body = _pack_stamps(wall_ns, mono_ns, conn if conn <= _CONN_MAX else _CONN_MAX, kind) + payload
+    return _pack_prefix(len(body), crc32(body)) + body
 
 
 def _write_rest(file: int, data: bytes, written: int) -> None:

@@ -45,9 +45,7 @@ class PartMaker:
         header = log.header
         assert header is not None
         assembler = self._assembler_for(header)
-        self._assembler = (
-            None  # until it stands at the end of the log: a part that is cut short must not be gone on from
-        )
+        self._assembler = None  # until it has taken all of the log: nothing goes on from the middle of a part
         reversals, quality = assembler.clock_reversals, msgspec.structs.replace(assembler.quality)
         with TapeWriter(
             path,

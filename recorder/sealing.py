@@ -138,6 +138,11 @@ class SealingProcess:
         for pipe in (self._process.stdin, self._process.stdout):
             os.set_blocking(_open(pipe).fileno(), False)
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
     def nudge(self) -> None:
         """Say that a log was finished. It neither waits nor raises: recording goes on, whatever becomes of sealing."""
         with suppress(OSError):
@@ -145,6 +150,7 @@ class SealingProcess:
         with suppress(BlockingIOError):
             while data := os.read(_open(self._process.stdout).fileno(), 65_536):
                 self._take(data)
+        self._check_end()
 
     def close(self, timeout_s: float | None = None) -> None:
         """Have it seal what is left, and wait for that. After `timeout_s` it goes on alone."""
@@ -153,8 +159,7 @@ class SealingProcess:
         with suppress(subprocess.TimeoutExpired):
             told, _ = self._process.communicate(timeout=timeout_s)
             self._take(told)
-        if self._process.returncode:
-            self.problems.append(f"sealing: expected it to end well, found exit code {self._process.returncode}")
+        self._check_end()
 
     def __enter__(self) -> Self:
         return self
@@ -163,6 +168,11 @@ class SealingProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _check_end(self) -> None:
+        problem = f"sealing: expected it to end well, found exit code {self._process.poll()}"
+        if self._process.returncode and problem not in self.problems:
+            self.problems.append(problem)
 
     def _take(self, data: bytes) -> None:
         *lines, self._unread = (self._unread + data).split(b"\n")
@@ -182,7 +192,7 @@ class _Told(msgspec.Struct):
 def main(folder: Path) -> None:
     """Seal what is finished, once at the start, once for every line on stdin, and once more when that ends."""
     # Ctrl+C reaches every process of a terminal. This one ends when the recorder has closed its log and lets go of it.
-    for stop in (signal.SIGINT, signal.SIGTERM):
+    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stop, signal.SIG_IGN)
     os.nice(_NICENESS)
     with Sealer(folder, wait=True) as sealer:
@@ -203,11 +213,15 @@ def _seal_and_tell(sealer: Sealer) -> None:
 
 
 def _keep_torn(log: Path, read: LogRead) -> Path | None:
-    """Put the bytes that no record explains into a file beside the log: they are not ours to drop."""
+    """Put the bytes that no record explains into a file beside the log: they are not ours to drop.
+
+    Zeros were never written by a recorder. A log without a header leaves its file in any case, to account for its
+    number: no part is missing there.
+    """
     with log.open("rb") as file:
         file.seek(read.torn_at)
         tail = file.read(read.torn_bytes)
-    if not tail.strip(b"\0"):
+    if read.header is not None and not tail.strip(b"\0"):
         return None
     torn = log.with_suffix(f".{TORN}")
     unfinished = torn.with_name(f"{torn.name}.tmp")

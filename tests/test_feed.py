@@ -438,32 +438,31 @@ def test_heartbeats_do_not_prove_that_a_symbol_lives() -> None:
 
 def test_a_consumer_that_is_busy_is_not_a_silent_venue() -> None:
     reads = 0
-    looked = asyncio.Event()
+    has_been_long = asyncio.Event()
 
     def mono_ns() -> int:
         nonlocal reads
         reads += 1
-        if reads > 30:
-            looked.set()
+        if reads > 2000:
+            has_been_long.set()
         return reads * 10**9
 
     async def handler(ws: ServerConnection) -> None:
-        for _ in range(3):
-            await ws.send(HEARTBEAT, text=True)
+        await ws.send(HEARTBEAT, text=True)
         await mute(ws)
 
     async def test() -> None:
         async with a_venue(handler) as url:
-            # Each look at this clock is a second later: a busy consumer soon seems to be busy for half a minute.
-            profile = quick(KRAKEN, clock_s=0.001, dead_after_s=100.0)
-            frames = 0
-            async with aclosing(Feed(profile, [], url=url, clock=Clock(mono_ns=mono_ns)).records()) as stream:
+            # Each look at this clock is a second later: to be busy until it was read 2000 times takes half an hour.
+            feed = Feed(quick(KRAKEN, clock_s=0.001, dead_after_s=1000.0), [], url=url, clock=Clock(mono_ns=mono_ns))
+            clocks = 0
+            async with aclosing(feed.records()) as stream:
                 async for record in stream:
                     assert record.kind != RecordKind.DISCONNECTED
                     if record.kind == RecordKind.FRAME:
-                        frames += 1
-                        await looked.wait()
-                    if frames == 3:
+                        await has_been_long.wait()
+                    clocks += has_been_long.is_set() and record.kind == RecordKind.CLOCK
+                    if clocks == 100:
                         break
 
     run(test())
@@ -727,6 +726,22 @@ def test_healing_a_book_on_binance_fetches_it_again() -> None:
                     if snapshots:
                         feed.heal("BTC/USDT")  # as long as one is on its way, no other is asked for
         assert len(binance.asked) == 3
+
+    run(test())
+
+
+def test_a_book_that_breaks_as_soon_as_it_has_come_is_fetched_again() -> None:
+    async def test() -> None:
+        binance = ABinance()
+        async with binance.venue() as url:
+            feed = Feed(quick(BINANCE, rest_spacing_s=0.1), ["BTC/USDT"], url=url)
+
+            def is_enough(records: list[Record]) -> bool:
+                if records[-1].kind == RecordKind.REST:
+                    feed.heal("BTC/USDT")
+                return has(RecordKind.REST, 3)(records)
+
+            await collect(feed, is_enough)
 
     run(test())
 

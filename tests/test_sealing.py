@@ -4,6 +4,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -108,9 +109,9 @@ def recorded(folder: Path, records: Sequence[Record], venue: str = "kraken", par
 # -- what must come back
 
 
-def assembled(records: Sequence[Record], venue: str = "kraken") -> list[Line]:
+def assembled(records: Sequence[Record], venue: str = "kraken", symbols: Sequence[str] | None = None) -> list[Line]:
     """The rows that a live session sees."""
-    assembler = Assembler(venue)
+    assembler = Assembler(venue, symbols)
     lines: list[Line] = []
     for record in records:
         rows = assembler.take(record)
@@ -224,9 +225,8 @@ def test_a_recording_of_other_symbols_goes_on_with_what_was_known(tmp_path: Path
     while_open = on_tape(tmp_path)
     recover(tmp_path)
 
-    assert on_tape(tmp_path) == while_open
-    assert while_open[-100:] == assembled(simulated)[-100:] or len(while_open) < len(assembled(simulated))
-    assert Tape.open(tmp_path).passport.checksum_failed == 0
+    # Only the first of the two had the instruments, which are sent once.
+    assert on_tape(tmp_path) == while_open == assembled(simulated, symbols=["BTC/USD"])
 
 
 def test_sealed_binance_day_takes_a_quarter_of_its_frames(captures: Path, tmp_path: Path) -> None:
@@ -289,23 +289,22 @@ def test_a_part_that_was_cut_off_while_it_was_written_is_written_again(tmp_path:
 
 
 def test_a_damaged_log_gives_exactly_the_rows_before_the_damage(tmp_path: Path, simulated: list[Record]) -> None:
-    records = simulated[:150]
+    records = simulated[:100]
     folder = recorded(tmp_path, records)
     log = folder / "part-000000.wal"
     data = log.read_bytes()
     starts = len(data) - sum(27 + len(record.payload) for record in records)
     expected = assembled(records)
+    rows_after = [len(assembled(records[:count])) for count in range(len(records) + 1)]
     chance = random.Random(5)
 
-    for number in range(400):
+    for number in range(60):
         at = chance.randrange(starts + 200, len(data))
         flipped = data[:at] + bytes([data[at] ^ (1 << chance.randrange(8))]) + data[at + 1 :]
         log.write_bytes(data[:at] if number % 2 else flipped)
-        whole = assembled(records[: len(read_log(log).records)])
+        whole = len(read_log(log).records)
 
-        rows = on_tape(folder)
-
-        assert rows == whole == expected[: len(rows)]
+        assert on_tape(folder) == expected[: rows_after[whole]]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -355,6 +354,21 @@ def test_a_log_that_is_damaged_from_its_beginning_is_kept_and_the_tape_goes_on(
     assert on_tape(tmp_path) == while_open == assembled([*simulated[:100], *simulated[200:]])
     recorded(tmp_path, simulated[:1])
     assert on_tape(tmp_path)[: len(while_open)] == while_open
+
+
+@pytest.mark.parametrize("left", [b"", bytes(4_096), b"wsptlog"])
+def test_a_log_of_which_a_power_cut_left_nothing_leaves_no_gap(
+    tmp_path: Path, simulated: list[Record], left: bytes
+) -> None:
+    recorded(tmp_path, simulated[:100])
+    (tmp_path / "part-000001.wal").write_bytes(left)
+
+    while_open = on_tape(tmp_path)
+    recover(tmp_path)
+    recorded(tmp_path, simulated[100:])
+
+    assert while_open == assembled(simulated[:100])
+    assert on_tape(tmp_path) == assembled(simulated)
 
 
 def test_a_disk_without_room_for_the_part_leaves_the_log(tmp_path: Path, simulated: list[Record]) -> None:
@@ -485,6 +499,20 @@ def test_what_cannot_be_sealed_is_told_and_kept_and_recording_goes_on(tmp_path: 
         "expected frame log format 1, found format 2"
     }
     assert broken.exists()
+
+
+def test_a_sealing_process_that_was_killed_is_told_and_recording_goes_on(
+    tmp_path: Path, simulated: list[Record]
+) -> None:
+    with SealingProcess(tmp_path) as sealing:
+        os.kill(sealing.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, sealing.pid, os.WEXITED | os.WNOWAIT)
+        with FrameLog(tmp_path, LogHeader(venue="kraken"), part_bytes=5_000, on_rotate=sealing.nudge) as log:
+            for record in simulated:
+                log.append(record)
+
+    assert sealing.problems == ["sealing: expected it to end well, found exit code -9"]
+    assert on_tape(tmp_path) == assembled(simulated)
 
 
 def test_recovery_is_refused_where_a_recorder_and_its_sealer_are_at_work(

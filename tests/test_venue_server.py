@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
+from msgspec import structs
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from apps.faults import Faults, parse_faults
+from apps.faults import FaultPlan, Faults, Then, parse_faults
 from apps.importing import import_files
 from apps.problems import UserProblem
 from apps.serving import Listener, Source, Venue, simulated_source, tape_source
@@ -43,7 +44,7 @@ Book = dict[str, dict[int, dict[float, float]]]
 @pytest.fixture(scope="module")
 def market() -> Source:
     """Twenty seconds of a simulated Kraken."""
-    return simulated_source(seconds=20.0, seed=3)
+    return made_once(simulated_source(seconds=20.0, seed=3))
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +56,17 @@ def kraken_book(captures: Path, tmp_path_factory: pytest.TempPathFactory) -> Sou
 
 @pytest.fixture(scope="module")
 def binance(captures: Path, tmp_path_factory: pytest.TempPathFactory) -> Source:
-    """The first 8,000 lines of a real Binance recording, in which a depth snapshot is the eighth."""
+    """The first 4,000 lines of a real Binance recording, in which a depth snapshot is the eighth."""
     folder = tmp_path_factory.mktemp("tapes")
     with gzip.open(captures / "binance_spot" / "btcusdt_20240808.gz") as lines:
-        (folder / "lines").write_bytes(b"".join(next(lines) for _ in range(8_000)))
+        (folder / "lines").write_bytes(b"".join(next(lines) for _ in range(4_000)))
     return tape_source(import_files("hftbacktest", "binance", [folder / "lines"], folder / "binance.parquet"))
+
+
+def made_once(source: Source) -> Source:
+    """The same, without being simulated anew each time."""
+    frames, messages = list(source.frames()), list(source.messages())
+    return structs.replace(source, frames=lambda: iter(frames), messages=lambda: iter(messages))
 
 
 def run(work: Awaitable[T]) -> T:
@@ -329,11 +336,11 @@ def test_whoever_subscribes_again_gets_a_snapshot_and_right_checksums(market: So
 def test_a_client_can_heal_its_book_over_a_socket() -> None:
     async def healed() -> tuple[KrakenDecoder, int]:
         decoder, snapshots = KrakenDecoder(), 0
-        async with VenueServer(simulated_source(seed=5)) as server, connect(server.url, compression=None) as socket:
+        async with VenueServer(simulated_source(seed=5)) as server, connect(server.url, max_queue=None) as socket:
             for message in subscribe_messages(SYMBOLS):
                 await socket.send(message, text=True)
-            while decoder.quality.checksum_ok < 2_000:
-                if decoder.quality.checksum_ok in (500, 1_000):
+            while decoder.quality.checksum_ok < 600:
+                if decoder.quality.checksum_ok in (100, 300):
                     for method in ("unsubscribe", "subscribe"):
                         await socket.send(json.dumps(subscribe("book", "BTC/USD", method=method)))
                 payload = await socket.recv(decode=False)
@@ -360,15 +367,15 @@ def test_a_client_hears_only_what_it_subscribed_to(market: Source) -> None:
 
 def test_without_a_snapshot_none_is_sent(market: Source) -> None:
     asked_for = [subscribe(channel, "BTC/USD", snapshot=False) for channel in ("book", "ticker", "trade")]
-    heard, _ = listened(KrakenVenue(market), {300: asked_for})
+    heard, _ = listened(KrakenVenue(market), {150: asked_for})
 
-    assert len(heard) > 100
+    assert len(heard) > 40
     assert not [payload for payload in heard if b'"type":"snapshot"' in payload]
 
 
 def test_trades_have_no_snapshot_unless_asked_for(market: Source) -> None:
     def kinds(**params: object) -> Counter[str]:
-        heard, _ = listened(KrakenVenue(market), {300: [subscribe("trade", "BTC/USD", **params)]})
+        heard, _ = listened(KrakenVenue(market), {150: [subscribe("trade", "BTC/USD", **params)]})
         return Counter(json.loads(payload)["type"] for payload in heard if b'"channel":"trade","type"' in payload)
 
     assert kinds()["snapshot"] == 0
@@ -376,7 +383,7 @@ def test_trades_have_no_snapshot_unless_asked_for(market: Source) -> None:
 
 
 def test_a_trade_snapshot_holds_the_last_fifty_trades_and_the_next_one_follows(market: Source) -> None:
-    heard, _ = listened(KrakenVenue(market), {300: [subscribe("trade", "BTC/USD", snapshot=True)]})
+    heard, _ = listened(KrakenVenue(market), {150: [subscribe("trade", "BTC/USD", snapshot=True)]})
     first, *later = [json.loads(payload)["data"] for payload in heard if b'"channel":"trade","type"' in payload]
     ids = [item["trade_id"] for data in (first, *later) for item in data]
 
@@ -410,10 +417,10 @@ def test_kraken_frames_built_of_a_binance_tape_have_right_checksums(binance: Sou
     best = {side: sorted(want[side], reverse=side == BUY)[:depth] for side in want}
 
     assert (decoder.quality.checksum_failed, decoder.quality.unparsed, decoder.quality.gaps) == (0, 0, 0)
-    assert decoder.quality.checksum_ok > 400
+    assert decoder.quality.checksum_ok > 200
     assert trades_of(rows) == trades_of(recorded)
     assert {side: sorted(book, reverse=side == BUY) for side, book in book_of(rows)["BTC/USDT"].items()} == best
-    assert sum(payload == b'{"channel":"heartbeat"}' for payload in heard) >= 30
+    assert sum(payload == b'{"channel":"heartbeat"}' for payload in heard) >= 20
 
 
 # -- Binance -------------------------------------------------------------------------------------------------
@@ -435,7 +442,7 @@ def test_a_binance_stream_goes_out_as_it_was_recorded_and_splices_with_rest(bina
     assert trades_of(rows) == trades_of(recorded)
 
 
-@pytest.mark.parametrize("at", [0, 5, 50, 3_000])
+@pytest.mark.parametrize("at", [0, 5, 50, 2_000])
 def test_a_depth_snapshot_of_any_moment_joins_the_diffs(binance: Source, at: int) -> None:
     venue, decoder = BinanceVenue(binance), BinanceDecoder()
     listener = venue.listener("/stream?streams=btcusdt@depth@100ms", 0)
@@ -605,7 +612,7 @@ def test_a_stream_that_loops_begins_again_on_the_same_connection(market: Source)
     told = stream_of(market)
 
     async def heard() -> list[bytes]:
-        async with VenueServer(market, at_end="loop") as server, connect(server.url, compression=None) as socket:
+        async with VenueServer(market, at_end="loop") as server, connect(server.url, max_queue=None) as socket:
             for message in subscribe_messages(SYMBOLS):
                 await socket.send(message, text=True)
             return [await socket.recv(decode=False) for _ in range(8 + 2 * len(told))]
@@ -645,6 +652,35 @@ def test_at_full_speed_nothing_is_missed_while_nobody_listens(market: Source) ->
     assert decoder.quality.checksum_failed == 0
 
 
+def test_a_client_that_is_cut_again_and_again_hears_everything_once(market: Source) -> None:
+    async def heard() -> list[list[bytes]]:
+        rounds: list[list[bytes]] = []
+        server = VenueServer(market, faults=parse_faults("disconnect=20f"))
+        async with server:
+            while not server.served.rounds:
+                try:
+                    rounds.append(await hear_kraken(server, SYMBOLS))
+                except (OSError, InvalidStatus):
+                    break
+        return rounds
+
+    def stream(rounds: list[list[bytes]]) -> list[bytes]:
+        return [payload for heard in rounds for payload in heard if not payload.startswith(b'{"method"')]
+
+    first, told, decoder = run(heard()), stream_of(market), KrakenDecoder()
+    rows: list[Tick] = []
+    for conn, payloads in enumerate(first):
+        rows += [*decoder.connected(conn), *decoded(decoder, payloads), *decoder.disconnected(conn)]
+
+    assert len(first) >= len(told) // 20
+    assert [payload for payload in stream(first) if b'"update"' in payload and b"status" not in payload] == [
+        payload for payload in told if b'"update"' in payload
+    ]
+    assert (decoder.quality.checksum_failed, decoder.quality.gaps) == (0, 0)
+    assert trades_of(rows) == trades_of(decoded(KrakenDecoder(), told))
+    assert stream(run(heard())) == stream(first)
+
+
 # -- faults --------------------------------------------------------------------------------------------------
 
 
@@ -672,7 +708,7 @@ def test_a_fault_is_felt_counted_and_the_same_again(market: Source, text: str) -
 
 
 def test_wrong_checksums_are_found_by_the_decoder(market: Source) -> None:
-    heard, counts = with_faults(market, "checksum=0.01")
+    heard, counts = with_faults(market, "checksum=0.1")
     decoder = KrakenDecoder()
     decoded(decoder, heard)
 
@@ -681,7 +717,7 @@ def test_wrong_checksums_are_found_by_the_decoder(market: Source) -> None:
 
 def test_a_dropped_diff_is_a_gap_to_the_decoder(binance: Source) -> None:
     async def heard() -> list[bytes | Frame]:
-        async with VenueServer(binance, faults=parse_faults("drop=0.02")) as server:
+        async with VenueServer(binance, faults=parse_faults("drop=0.05")) as server:
             return await hear_binance(server, ["BTC/USDT"])
 
     decoder = BinanceDecoder()
@@ -708,15 +744,19 @@ def test_a_cut_connection_ends_without_a_closing_handshake(market: Source) -> No
 
 
 def test_a_stalled_connection_is_silent_and_then_goes_on(market: Source) -> None:
-    async def heard() -> tuple[list[bytes], float, int]:
-        async with VenueServer(market, faults=parse_faults("stall=200ms")) as server:
+    faults, told = parse_faults("stall=200ms"), stream_of(market)
+    plans = {seed: FaultPlan(faults, seed, conn=0) for seed in range(100)}
+    early = next(seed for seed, plan in plans.items() if any(plan.take(0, b"")[1] is Then.STALL for _ in told))
+
+    async def heard() -> tuple[list[bytes], float]:
+        async with VenueServer(market, faults=faults, seed=early) as server:
             loop = asyncio.get_running_loop()
             started = loop.time()
             payloads = await hear_kraken(server, SYMBOLS)
-            return payloads[8:], loop.time() - started, server.served.faults["stall"]
+            return payloads[8:], loop.time() - started
 
-    payloads, took, _ = run(heard())
-    assert payloads == stream_of(market)
+    payloads, took = run(heard())
+    assert payloads == told
     assert took >= 0.2
 
 
@@ -739,11 +779,12 @@ def test_a_half_open_connection_says_nothing_more_and_does_not_close(market: Sou
 
 
 async def hear_some(server: VenueServer, frames: int) -> None:
-    async with connect(server.url) as other:
+    async with connect(server.url, max_queue=None) as other:
         for message in subscribe_messages(SYMBOLS):
             await other.send(message, text=True)
         for _ in range(frames):
             await other.recv()
+        other.transport.abort()
 
 
 # -- mistakes and the command --------------------------------------------------------------------------------

@@ -1,0 +1,274 @@
+"""A live session: what the feed brings is logged, assembled, handed to the engine, and its facts to the ledger.
+
+Nothing here decides anything that a replay would not decide alike. The frame log has a record before anybody looks
+at it; the assembler turns it into the rows that sealing will make of it again; the engine sees the rows one message
+at a time, where a replay sees them by the ten thousand.
+"""
+
+import asyncio
+import gc
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, aclosing, redirect_stdout
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from apps.config import RunConfig
+from apps.loader import StrategyFile
+from apps.problems import UserProblem
+from apps.serving import simulated_source
+from apps.session import History, desks_of, libraries, record_of
+from apps.config import as_json
+from apps.venue_server import VenueServer
+from engine.digest import canonical_lines, run_digest
+from engine.engine import Engine
+from engine.events import Event
+from engine.ticks import Kind, Symbols, Tick, batch_of
+from recorder.assembly import Assembler
+from recorder.feed import Feed
+from recorder.frame_log import FrameLog, LogHeader, Record
+from recorder.live_ledger import LiveLedger
+from recorder.runs import Manifest, TapeReference, create_run, save_strategy, tape_path, write_manifest
+from recorder.sealing import SealingProcess
+from recorder.tape import Tape
+from recorder.venues.profiles import Profile
+
+HEALED_BY_THE_VENUE = frozenset({"checksum", "gap", "resync"})
+"""Feed events after which the venue is asked for a new book."""
+WARM_UP_RECORDS = 2_000
+"""Records after which what start-up left behind is taken out of the collector's sight."""
+
+
+class Recording:
+    """The feed's records into a frame log, and as rows to whoever follows: `wspt record` is this alone."""
+
+    def __init__(self, feed: Feed, log: FrameLog, header: LogHeader) -> None:
+        self.feed = feed
+        self.records = 0
+        self.ticks = 0
+        self.events: dict[str, int] = {}
+        self.prices: dict[str, float] = {}
+        self.last_ns = 0
+        self._log = log
+        self._assembler = Assembler(header.venue, header.symbols)
+        self._symbols = Symbols()
+
+    async def run(self, follow: Callable[[Sequence[Tick], int, int, Symbols], None]) -> None:
+        """Until the feed is stopped. `follow` gets the rows of each record, their time, the first one's seq."""
+        async with aclosing(self.feed.records()) as records:
+            async for record in records:
+                self._take(record, follow)
+
+    def _take(self, record: Record, follow: Callable[[Sequence[Tick], int, int, Symbols], None]) -> None:
+        self._log.append(record)
+        rows = self._assembler.take(record)
+        self.last_ns = rows.ts_recv
+        follow(rows.ticks, rows.ts_recv, self.ticks, self._symbols)
+        self.records += 1
+        self.ticks += len(rows.ticks)
+        for tick in rows.ticks:
+            if tick.kind == Kind.TRADE and tick.symbol is not None:
+                self.prices[tick.symbol] = tick.price
+            elif tick.kind == Kind.FEED and tick.note is not None:
+                self._mind(tick.symbol, tick.note)
+        if self.records == WARM_UP_RECORDS:
+            gc.collect()
+            gc.freeze()
+
+    def _mind(self, symbol: str | None, note: str) -> None:
+        event = msgspec.json.decode(note, type=_Event).event
+        self.events[event] = self.events.get(event, 0) + 1
+        if symbol is not None and event in HEALED_BY_THE_VENUE:
+            self.feed.heal(symbol)
+
+
+class _Event(msgspec.Struct):
+    event: str = ""
+
+
+class Trading:
+    """The engine behind a recording: rows in, facts into the ledger of `run`."""
+
+    def __init__(self, strategies: Sequence[StrategyFile], config: RunConfig, run: Path, manifest: Manifest) -> None:
+        self.engine = Engine(desks_of(strategies, config))
+        self.manifest = manifest
+        self.fills: list[Event] = []
+        self._run = run
+        self._history = History([file.strategy.name for file in strategies])
+        self._started = time.perf_counter()
+        self._ledger = LiveLedger(run, self._sealed)
+
+    def follow(self, ticks: Sequence[Tick], ts_recv: int, seq: int, symbols: Symbols) -> None:
+        """The rows of one record."""
+        self._keep(self.engine.process(batch_of(ticks, [ts_recv] * len(ticks), seq, symbols)))
+
+    def finish(self, tape: Tape, given: str) -> Manifest:
+        """The recording is over and sealed: the last marks, the sealed ledger, the manifest with its digests."""
+        self._keep(self.engine.finish())
+        self._ledger.close()
+        digests = self._history.digests()
+        self.manifest = msgspec.structs.replace(
+            self.manifest,
+            status="finished",
+            tape=reference(tape, given, self._run, self.engine.ticks),
+            digests=digests,
+            digest=run_digest(digests),
+            ticks=self.engine.ticks,
+            events=self._history.events,
+            seconds=time.perf_counter() - self._started,
+        )
+        write_manifest(self._run, self.manifest)
+        return self.manifest
+
+    def _keep(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        lines = b""
+        for name, own in self._history.split(events).items():
+            made = canonical_lines(own)
+            self._history.extend_lines(name, len(own), made)
+            lines += made
+        self._ledger.append(events, lines)
+        self.fills = [*self.fills, *(event for event in events if type(event).__name__ == "OrderFilled")][-8:]
+
+    def _sealed(self, segments: list[str], tail: str) -> None:
+        self.manifest = msgspec.structs.replace(self.manifest, segments=list(segments))
+        write_manifest(self._run, self.manifest)
+
+
+def reference(tape: Tape | None, given: str, run: Path, ticks: int, venue: str = "") -> TapeReference:
+    """Where the run's tape is; while it is being recorded, without a name for what is on it."""
+    return TapeReference(
+        paths=[tape_path(given, run)],
+        venue=tape.venue if tape else venue,
+        identity=tape.identity if tape else "",
+        first_seq=0,
+        stop_seq=ticks,
+    )
+
+
+class Session(msgspec.Struct, kw_only=True):
+    """What a live session is asked to do.
+
+    symbols:    canonical names.
+    tape:       folder of the recording.
+    run:        folder of the run, or None to record only.
+    simulated:  seed of a simulated venue to connect to in place of a real one, or None.
+    duration:   seconds after which it ends, or None for until it is stopped.
+    """
+
+    profile: Profile
+    symbols: list[str]
+    tape: Path
+    run: Path | None
+    strategies: Sequence[StrategyFile] = ()
+    config: RunConfig | None = None
+    url: str | None = None
+    simulated: int | None = None
+    duration: float | None = None
+
+
+Watch = Callable[[Recording, Trading | None], None]
+
+
+def run_session(session: Session, *, watch: Watch, every_s: float) -> Manifest | None:
+    """Run until it is stopped (Ctrl+C, SIGTERM, duration); `watch` is called every `every_s`.
+
+    Returns the run's final manifest, None where nothing but recording was asked for. Raises UserProblem where the
+    venue never could be reached.
+    """
+    return asyncio.run(_run(session, watch, every_s))
+
+
+async def _run(session: Session, watch: Watch, every_s: float) -> Manifest | None:
+    async with AsyncExitStack() as stack:
+        url = session.url
+        if session.simulated is not None:
+            server = VenueServer(simulated_source(session.simulated), speed=1.0)
+            await stack.enter_async_context(server)
+            url = server.url
+        header = LogHeader(
+            venue=session.profile.venue,
+            url=session.profile.address(url),
+            symbols=session.symbols,
+            simulated=session.simulated is not None,
+            created=time.time_ns(),
+            libraries=libraries(),
+        )
+        feed = Feed(session.profile, session.symbols, url=url)
+        sealing = SealingProcess(_made(session.tape))
+        log = FrameLog(session.tape, header, on_rotate=sealing.nudge)
+        recording = Recording(feed, log, header)
+        trading = _trading(session, header) if session.run is not None else None
+        watcher = asyncio.create_task(_watch(recording, trading, watch, every_s))
+        _stop_on_signals(feed, session.duration)
+        try:
+            with redirect_stdout(sys.stderr):
+                await recording.run(trading.follow if trading else _nobody)
+        finally:
+            watcher.cancel()
+            log.close()
+            sealing.close()
+    for problem in sealing.problems:
+        print(f"wspt: {problem}", file=sys.stderr)
+    if not feed.was_connected:
+        raise UserProblem(f"{header.url}: expected a venue to connect to, found none: {feed.last_problem}")
+    return trading.finish(Tape.open(session.tape), str(session.tape)) if trading else None
+
+
+def _trading(session: Session, header: LogHeader) -> Trading:
+    run, config = session.run, session.config
+    assert run is not None and config is not None
+    create_run(run)
+    for file in session.strategies:
+        save_strategy(run, file.strategy.name, file.source)
+    kind: Literal["live"] = "live"
+    manifest = Manifest(
+        status="running",
+        kind=kind,
+        simulated=header.simulated,
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        configuration=as_json(config),
+        strategies={file.strategy.name: record_of(file, config) for file in session.strategies},
+        libraries=libraries(),
+        tape=reference(None, str(session.tape), run, 0, header.venue),
+    )
+    return Trading(session.strategies, config, run, manifest)
+
+
+async def _watch(recording: Recording, trading: Trading | None, watch: Watch, every_s: float) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        watch(recording, trading)
+
+
+def _stop_on_signals(feed: Feed, duration: float | None) -> None:
+    """The first signal, or the end of `duration`, ends the session in order; a second signal at once."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        feed.stop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    if duration is not None:
+        loop.call_later(duration, stop)
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserProblem(f"{folder}: expected a folder to record into, found: {error.strerror}") from error
+    return folder
+
+
+def _nobody(ticks: Sequence[Tick], ts_recv: int, seq: int, symbols: Symbols) -> None:
+    """Recording alone: nobody follows."""

@@ -1,0 +1,65 @@
+"""A run's ledger while it grows: a tail of JSON Lines that is on disk at once, sealed into Parquet now and then."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from engine.events import Event
+from recorder.ledger import LedgerWriter
+from recorder.runs import LEDGER
+
+EVENTS_PER_SEGMENT = 100_000
+
+
+class LiveLedger:
+    """Appends events to `run`. What `append` has returned from survives the end of this process.
+
+    Write a tick to the frame log before the events that it caused: the caller's order is the promise that no
+    event is on disk without its tick.
+
+    on_change:  told the sealed segments and the name of the open tail whenever they change; the manifest
+                should say so before anything else happens.
+    """
+
+    def __init__(self, run: Path, on_change: Callable[[list[str], str], None]) -> None:
+        self._folder = run / LEDGER
+        self._on_change = on_change
+        self._segments: list[str] = []
+        self._number = 0
+        self._waiting = 0
+        self._begin()
+
+    def append(self, events: Sequence[Event], lines: bytes) -> None:
+        """Events in their order, and the same as canonical lines, which go to disk in one write."""
+        view = memoryview(lines)
+        while view:
+            view = view[os.write(self._tail, view) :]
+        self._writer.append(events)
+        self._waiting += len(events)
+        if self._waiting >= EVENTS_PER_SEGMENT:
+            self._seal()
+            self._begin()
+
+    def close(self) -> list[str]:
+        """Seal what is left; the names of all segments."""
+        self._seal()
+        self._on_change(self._segments, "")
+        self._unlink()
+        return self._segments
+
+    def _begin(self) -> None:
+        self._name = f"live-{self._number:06d}.jsonl"
+        self._tail = os.open(self._folder / self._name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+        self._writer = LedgerWriter(self._folder, self._number)
+        self._waiting = 0
+        self._on_change(list(self._segments), self._name)
+        if self._number:
+            (self._folder / f"live-{self._number - 1:06d}.jsonl").unlink()
+
+    def _seal(self) -> None:
+        os.close(self._tail)
+        self._segments += self._writer.close()
+        self._number += 1
+
+    def _unlink(self) -> None:
+        (self._folder / self._name).unlink()
