@@ -16,10 +16,12 @@ from recorder.problems import Problem
 if TYPE_CHECKING:
     from apps.loader import StrategyFile
     from recorder.tape import Tape
+    from recorder.venues.profiles import Profile
 
 # What the commands need is imported where it is used: `--help` has to answer in a fifth of a second.
 
 RUNS = Path("data/runs")
+TAPES = Path("data/tapes")
 STRATEGIES = Path("strategies")
 CONFIG = Path("wspt.toml")
 
@@ -70,9 +72,9 @@ def replay(
     Each has its own money. A leaderboard, a report and the digest follow.
     """
     from apps.config import read_config, settle
+    from apps.desks import Range
     from apps.loader import find_strategies, load_strategies
     from apps.report import print_replay, replay_json, stdout, to_json
-    from apps.session import Range
     from apps.session import replay as run_replay
 
     tape, given = _tape(tapes)
@@ -124,8 +126,8 @@ def verify(
     """
     from apps.loader import find_strategies, load_strategies
     from apps.report import print_difference, stdout, to_json
-    from apps.session import difference_as_json
-    from apps.session import verify as run_verify
+    from apps.verify import difference_as_json
+    from apps.verify import verify as run_verify
     from recorder.runs import find_run, read_manifest
 
     folder = find_run(run, RUNS)
@@ -267,6 +269,154 @@ def new(
     print(f"{path} is ready: `wspt replay data/sample.parquet --only {name}` runs it.")
 
 
+Symbols = Annotated[str | None, typer.Option(help="BTC/USD,ETH/USD: what to subscribe to.")]
+
+
+@app.command()
+def live(
+    venue: Annotated[str, typer.Option(help="kraken or binance.")] = "kraken",
+    symbols: Symbols = None,
+    url: Annotated[str | None, typer.Option(help="Another address than the venue's own.")] = None,
+    strategies: Annotated[
+        list[Path] | None, typer.Option("--strategies", help="Strategy files or folders of them [strategies/].")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Run only the strategy of this name.")] = None,
+    override: Annotated[list[str] | None, typer.Option("--set", help="name.key=value for a strategy's CONFIG.")] = None,
+    capital: Annotated[str | None, typer.Option(help="What every strategy starts with [100].")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file [wspt.toml, where there is one].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run [a new one in data/runs].")] = None,
+    duration: Annotated[str | None, typer.Option(help="Stop after 30s, 5m or 2h.")] = None,
+    simulated: Annotated[bool, typer.Option("--simulated", help="Trade a made-up market instead of a venue.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the simulated market.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Record a venue and run strategies on it as it happens; Ctrl+C ends it with a report."""
+    from apps.config import read_config, settle
+    from apps.live import Session, run_session
+    from apps.loader import find_strategies, load_strategies
+    from apps.report import print_replay, replay_json, stdout, to_json
+    from apps.watching import EVERY_S, print_next_steps, status
+
+    loaded = load_strategies(find_strategies(strategies or [STRATEGIES]))
+    files = _chosen(loaded, only or [])
+    wanted = [name for file in files for name in file.strategy.symbols or ()]
+    profile, names = _subscription(venue, symbols, wanted)
+    settings = settle(
+        read_config(config or (CONFIG if CONFIG.exists() else None)),
+        files,
+        venue,
+        names,
+        capital=capital,
+        overrides=override or [],
+        known=[file.strategy.name for file in loaded],
+    )
+    run = out or _new_run(f"{venue}-live")
+    session = Session(
+        profile=profile,
+        symbols=names,
+        tape=TAPES / run.name,
+        run=run,
+        strategies=files,
+        config=settings,
+        url=url,
+        simulated=seed if simulated else None,
+        duration=_seconds(duration),
+    )
+    manifest = run_session(session, watch=status, every_s=EVERY_S)
+    assert manifest is not None
+    leaderboard = _query(run, "FROM leaderboard")
+    if as_json:
+        print(to_json(replay_json(str(run), manifest, leaderboard)))
+    else:
+        print_next_steps(run)
+        print_replay(stdout(), str(run), manifest, leaderboard)
+
+
+@app.command()
+def record(
+    venue: Annotated[str, typer.Option(help="kraken or binance.")] = "kraken",
+    symbols: Symbols = None,
+    url: Annotated[str | None, typer.Option(help="Another address than the venue's own.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the tape [a new one in data/tapes].")] = None,
+    duration: Annotated[str | None, typer.Option(help="Stop after 30s, 5m or 2h.")] = None,
+    simulated: Annotated[bool, typer.Option("--simulated", help="Record a made-up market.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the simulated market.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Record a venue to a tape, without strategies; Ctrl+C ends it."""
+    from apps.live import Session, run_session
+    from apps.report import inspect_json, print_inspect, stdout, to_json
+    from apps.watching import EVERY_S, status
+    from recorder.tape import Tape
+
+    profile, names = _subscription(venue, symbols, [])
+    tape = out or TAPES / _new_run(venue).name
+    session = Session(
+        profile=profile,
+        symbols=names,
+        tape=tape,
+        run=None,
+        url=url,
+        simulated=seed if simulated else None,
+        duration=_seconds(duration),
+    )
+    run_session(session, watch=status, every_s=EVERY_S)
+    if as_json:
+        print(to_json(inspect_json(Tape.open(tape))))
+    else:
+        print_inspect(stdout(), Tape.open(tape))
+
+
+@app.command()
+def recover(
+    tape: Annotated[Path, typer.Argument(help="Folder of a recording that ended before it could be sealed.")],
+) -> None:
+    """Seal what a crash left behind; what was whole is kept, what was torn is set aside."""
+    from apps.report import print_inspect, stdout
+    from recorder.sealing import recover as seal_rest
+    from recorder.tape import Tape
+
+    if not tape.is_dir():
+        raise UserProblem(f"{tape}: expected the folder of a recording, found none")
+    for sealed in seal_rest(tape):
+        kept = f", {sealed.torn_bytes} torn bytes kept in {sealed.torn}" if sealed.torn else ""
+        print(f"{sealed.log} -> {sealed.part or 'nothing'} ({sealed.rows:,} ticks){kept}", file=sys.stderr)
+    print_inspect(stdout(), Tape.open(tape))
+
+
+@app.command()
+def serve(
+    tapes: Annotated[list[str] | None, typer.Argument(metavar="[TAPE...]", help="What to serve.")] = None,
+    simulated: Annotated[bool, typer.Option("--simulated", help="Serve a made-up market instead of a tape.")] = False,
+    venue: Annotated[str | None, typer.Option(help="Whose protocol to speak [the tape's].")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    host: Annotated[str, typer.Option(help="Address to listen on; other than loopback lets others in.")] = "127.0.0.1",
+    speed: Annotated[str, typer.Option(help="max, or times real time: 1x, 10x.")] = "1x",
+    fault: Annotated[str | None, typer.Option(help="drop=0.001,disconnect=30s,stall=5s,garble=0.001,...")] = None,
+    seed: Annotated[int, typer.Option(help="Of the simulated market, and of the faults.")] = 7,
+    at_end: Annotated[str, typer.Option(help="close, stay or loop.")] = "close",
+) -> None:
+    """Be a venue on loopback: a tape or a simulation in the venue's own protocol, with faults on request."""
+    from apps.faults import parse_faults
+    from apps.serving import simulated_source, tape_source
+    from apps.venue_server import serve as run_server
+
+    if simulated == bool(tapes):
+        raise UserProblem("serve: expected either tapes or --simulated, found both or neither")
+    source = simulated_source(seed) if simulated else tape_source(_tape(tapes or [])[0])
+    run_server(
+        source,
+        venue,
+        host=host,
+        port=port,
+        speed=_speed(speed),
+        faults=parse_faults(fault) if fault else None,
+        seed=seed,
+        at_end=at_end,
+        announce=lambda line: print(line, flush=True),
+    )
+
+
 # -- what several commands need ----------------------------------------------------------------------------
 
 
@@ -295,6 +445,34 @@ def _chosen(files: "list[StrategyFile]", names: list[str]) -> "list[StrategyFile
         if name not in known:
             raise UserProblem(f"--only {name}: expected one of {', '.join(known)}{nearest(name, known)}")
     return [file for file in files if not names or file.strategy.name in names]
+
+
+def _subscription(venue: str, symbols: str | None, wanted: list[str]) -> "tuple[Profile, list[str]]":
+    """The venue, and what to subscribe to: as asked, else what the strategies watch, else its best-known market."""
+    from recorder.venues.profiles import PROFILES
+
+    profile = PROFILES.get(venue)
+    if profile is None:
+        raise UserProblem(f"--venue {venue}: expected one of {', '.join(PROFILES)}{nearest(venue, PROFILES)}")
+    names = [name.strip() for name in symbols.split(",")] if symbols is not None else wanted
+    names = list(dict.fromkeys(names or ["BTC/USD" if venue == "kraken" else "BTC/USDT"]))
+    for name in names:
+        base, slash, quote = name.partition("/")
+        if not (base and slash and quote):
+            raise UserProblem(f"--symbols {name}: expected BASE/QUOTE, such as BTC/USD")
+    return profile, names
+
+
+def _seconds(text: str | None) -> float | None:
+    """Seconds of 30s, 5m or 2h."""
+    from engine.signals import interval_ns
+
+    if text is None:
+        return None
+    try:
+        return interval_ns(text) / 1e9
+    except ValueError as error:
+        raise UserProblem(f"--duration: {error}") from error
 
 
 def _new_run(tape: str) -> Path:

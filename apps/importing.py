@@ -10,15 +10,13 @@ import msgspec
 from apps.problems import UserProblem, nearest
 from apps.simulator import simulate
 from engine.ticks import Tick
+from recorder.assembly import VENUES, decoder_for
 from recorder.import_table import ticks_table
 from recorder.imports import CAPTURES, Counts, capture, stamp
 from recorder.tape import Tape, TapeWriter
 from recorder.venues import Decoder, Frame
-from recorder.venues.binance import BinanceDecoder
-from recorder.venues.kraken import KrakenDecoder
 
 FORMATS = (*CAPTURES, "ticks")
-VENUES = ("kraken", "binance")
 PLAIN_VENUE = "ticks"
 """The venue of a tape made of a plain table, unless the user names one."""
 FROM_FRAMES = "frames"
@@ -35,16 +33,6 @@ class _Clock(msgspec.Struct):
         if time is not None:
             self.reversals += self.now is not None and time < self.now
             self.now = time
-
-
-def decoder_for(venue: str) -> Decoder:
-    """A decoder of its own for one stream of `venue`. Raises UserProblem for a venue that is not in VENUES."""
-    match venue:
-        case "kraken":
-            return KrakenDecoder()
-        case "binance":
-            return BinanceDecoder()
-    raise UserProblem(f"--venue {venue}: expected one of {', '.join(VENUES)}{nearest(venue, VENUES)}")
 
 
 def import_files(kind: str, venue: str | None, paths: Sequence[Path], out: Path) -> Tape:
@@ -78,6 +66,8 @@ def write_tape(
     simulated: bool = False,
 ) -> Tape:
     """Frames of one stream, decoded and written to a new tape, with a feed row for every connection."""
+    if venue not in VENUES:
+        raise UserProblem(f"--venue {venue}: expected one of {', '.join(VENUES)}{nearest(venue, VENUES)}")
     decoder = decoder_for(venue)
     announced: dict[int, list[Tick]] = {}
     clock = _Clock()

@@ -18,14 +18,14 @@ from typing import Literal
 
 import msgspec
 
-from apps.config import RunConfig
+from apps.config import RunConfig, as_json
+from apps.desks import History, desks_of
 from apps.loader import StrategyFile
 from apps.problems import UserProblem
 from apps.serving import simulated_source
-from apps.session import History, desks_of, libraries, record_of
-from apps.config import as_json
+from apps.session import libraries, record_of
 from apps.venue_server import VenueServer
-from engine.digest import canonical_lines, run_digest
+from engine.digest import run_digest
 from engine.engine import Engine
 from engine.events import Event
 from engine.ticks import Kind, Symbols, Tick, batch_of
@@ -130,9 +130,7 @@ class Trading:
             return
         lines = b""
         for name, own in self._history.split(events).items():
-            made = canonical_lines(own)
-            self._history.extend_lines(name, len(own), made)
-            lines += made
+            lines += self._history.extend(name, own)
         self._ledger.append(events, lines)
         self.fills = [*self.fills, *(event for event in events if type(event).__name__ == "OrderFilled")][-8:]
 

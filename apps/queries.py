@@ -210,7 +210,7 @@ def open_run(run: Path, manifest: Manifest | None = None) -> Connection:
     if not segments:
         raise RunProblem(f"{run}: expected a ledger, found none yet")
     try:
-        tape = tape_paths(run, manifest)
+        tape = _sealed_files(tape_paths(run, manifest))
     except RunProblem:
         tape = []  # a run whose tape has moved still has its history
     try:
@@ -260,6 +260,11 @@ def _connection(segments: Sequence[Path], tape: Sequence[Path], manifest: Manife
         """)
         _create(con, _TAPE_VIEWS)
     return con
+
+
+def _sealed_files(places: Iterable[Path]) -> list[Path]:
+    """The files of a tape; of a folder of parts those that are sealed."""
+    return [file for place in places for file in (sorted(place.glob("*.parquet")) if place.is_dir() else [place])]
 
 
 def _lock(con: Connection, files: Iterable[Path]) -> None:

@@ -98,11 +98,44 @@ def _messages_of(tape: Tape) -> Iterator[Message]:
         table = tape.table(_COLUMNS, start_seq=first, stop_seq=min(first + _ROWS_AT_ONCE, stop))
         columns = [_column(name, table[name].to_pylist()) for name in _COLUMNS]
         for ts, *values in zip(*columns, strict=True):
-            row = Tick(**dict(zip(Tick.__struct_fields__, values, strict=True)))
+            row = _tick(*values)
             rows.append(row)
             if row.flags & LAST_OF_MESSAGE:
                 yield ts, rows
                 rows = []
+
+
+def _tick(
+    kind: int,
+    symbol: str | None,
+    side: int,
+    price: float,
+    size: float,
+    bid: float,
+    bid_size: float,
+    ask: float,
+    ask_size: float,
+    ts_event: int | None,
+    flags: int,
+    trade_id: str | None,
+    note: str | None,
+) -> Tick:
+    """A tick of its fields in their order: several times as fast as through a dictionary."""
+    return Tick(
+        kind=kind,
+        symbol=symbol,
+        side=side,
+        price=price,
+        size=size,
+        bid=bid,
+        bid_size=bid_size,
+        ask=ask,
+        ask_size=ask_size,
+        ts_event=ts_event,
+        flags=flags,
+        trade_id=trade_id,
+        note=note,
+    )
 
 
 def _column(name: str, values: list[object]) -> list[object]:

@@ -79,7 +79,7 @@ class BinanceVenue:
     answers with the levels told so far: a book that is right in all that it says, and does not say all.
     """
 
-    path = "/ws"
+    path = "/stream"
     ping_interval_s: float | None = 20.0
     idle_s: float | None = None
 

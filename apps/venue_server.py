@@ -21,8 +21,8 @@ from apps.problems import UserProblem, nearest
 from apps.serving import Listener, Said, Source, Venue
 from apps.serving_binance import BinanceVenue
 from apps.serving_kraken import KrakenVenue
+from recorder.assembly import VENUES
 
-VENUES = ("kraken", "binance")
 LOOPBACK = "127.0.0.1"
 
 _BURST = 64

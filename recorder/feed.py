@@ -4,7 +4,7 @@ import asyncio
 import random
 import socket
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -110,7 +110,7 @@ class Feed:
         if self._line is not None:
             self._line.talk.heal(symbol)
 
-    async def records(self) -> AsyncIterator[Record]:
+    async def records(self) -> AsyncGenerator[Record, None]:
         """Everything that happens, in order, until `stop`."""
         inbox, pending = self._inbox, self._inbox.records
         wall_ns, mono_ns = self._clock

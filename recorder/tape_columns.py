@@ -4,6 +4,7 @@ import msgspec
 import pyarrow as pa
 
 from recorder.passport import Passport
+from recorder.problems import Problem
 
 FORMAT_VERSION = 1
 METADATA_KEY = b"wspt"
@@ -37,7 +38,6 @@ SCHEMA = pa.schema(
         pa.field("url", pa.string()),
     ]
 )
-from recorder.problems import Problem
 
 """One row a tick. Times are ns UTC; numbers that are not known are null.
 

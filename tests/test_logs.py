@@ -21,6 +21,7 @@ def a_history(strategy: str = "ema") -> list[Event]:
             size=20.0,
             size_in="quote",
             order_type="market",
+            time_in_force="gtc",
             reason="fast over slow",
             metadata='{"fast":1.5}',
             **traded,

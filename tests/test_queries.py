@@ -32,13 +32,15 @@ class History:
     def signal(self, action: str = "buy", **rest: Any) -> None:
         self._id = str(len(self.events))
         known: dict[str, Any] = {"size": 20.0, "size_in": "quote", "order_type": "market", "reason": "a hunch"}
+        known["time_in_force"] = "gtc"
         self._add(events.SignalRaised, action=action, **self._about(), **known | rest)
 
     def reject(self, reason: str) -> None:
         self._add(events.SignalRejected, reason=reason, **self._about())
 
     def order(self, side: str = "buy", **rest: Any) -> None:
-        known: dict[str, Any] = {"order_type": "market", "arrives_at": len(self.events) * SECOND}
+        known: dict[str, Any] = {"order_type": "market", "time_in_force": "gtc", "purpose": "signal"}
+        known["arrives_at"] = len(self.events) * SECOND
         self._add(events.OrderSubmitted, order_id=self._id, side=side, **self._about(), **known | rest)
 
     def fill(self, position: str, realized: str = "0", *, symbol: str = BTC, **rest: Any) -> None:

@@ -96,7 +96,7 @@ async def hear_kraken(server: VenueServer, symbols: Sequence[str], depth: int = 
 
 async def hear_binance(server: VenueServer, symbols: Sequence[str]) -> list[bytes | Frame]:
     """What a client hears that names its streams in the address, with its REST snapshots in front."""
-    url = server.url.replace("/ws", "/stream?streams=") + "/".join(stream_names(symbols))
+    url = f"{server.url}?streams={'/'.join(stream_names(symbols))}"
     async with connect(url, compression=None, max_size=None) as socket:
         snapshots: list[bytes | Frame] = []
         for symbol in symbols:
@@ -476,7 +476,10 @@ def test_a_raw_stream_carries_what_the_combined_one_wraps(binance: Source) -> No
 
 def test_binance_subscribes_lists_and_unsubscribes(binance: Source) -> None:
     async def dialogue() -> list[dict[str, Any]]:
-        async with VenueServer(binance, settle_s=3_600.0) as server, connect(server.url) as socket:
+        async with (
+            VenueServer(binance, settle_s=3_600.0) as server,
+            connect(f"ws://127.0.0.1:{server.port}/ws") as socket,
+        ):
             return [
                 await asked(socket, {"method": "SUBSCRIBE", "params": ["btcusdt@trade", "no@such"], "id": 1}),
                 await asked(socket, {"method": "UNSUBSCRIBE", "params": ["no@such"], "id": 2}),
