@@ -321,9 +321,7 @@ class Desk:
         )
 
     def _raised(self, signal: Signal, correlation_id: str, at: Moment) -> events.SignalRaised:
-        words = (signal.action, signal.symbol, signal.reason, signal.order_type, signal.size_in, signal.time_in_force)
-        if not all(map(_is_text, words)):
-            raise Nonsense(f"a Signal with something that is not text in place of a word: {list(map(type, words))}")
+        _check_words(signal)
         if signal.metadata is not None and not isinstance(signal.metadata, Mapping):
             raise Nonsense("a Signal whose metadata is not a mapping")
         indicators = self.state.get("indicators")
@@ -338,11 +336,11 @@ class Desk:
             size=_number(signal.size) or 0.0,
             size_in=signal.size_in,
             order_type=signal.order_type,
-            price=_number(signal.price),
-            limit_price=_number(signal.limit_price),
-            stop_price=_number(signal.stop_price),
-            stop_loss=_number(signal.stop_loss),
-            take_profit=_number(signal.take_profit),
+            price=None if signal.price is None else _number(signal.price),
+            limit_price=None if signal.limit_price is None else _number(signal.limit_price),
+            stop_price=None if signal.stop_price is None else _number(signal.stop_price),
+            stop_loss=None if signal.stop_loss is None else _number(signal.stop_loss),
+            take_profit=None if signal.take_profit is None else _number(signal.take_profit),
             time_in_force=signal.time_in_force,
             post_only=bool(signal.post_only),
             reason=signal.reason,
@@ -685,16 +683,16 @@ def _place(error: BaseException, path: str) -> tuple[str, int]:
     return path.rpartition("/")[2], found
 
 
-def _is_text(value: object) -> bool:
-    """Whether `value` is text that a file can hold: a lone surrogate is none."""
-    if not isinstance(value, str):
-        return False
-    return value.isascii() or value.encode("utf-8", "ignore").decode() == value
+def _check_words(signal: Signal) -> None:
+    """Raise Nonsense unless the words of a signal are text that a file can hold."""
+    words = (signal.action, signal.symbol, signal.reason, signal.order_type, signal.size_in, signal.time_in_force)
+    try:
+        "".join(words).encode()
+    except (TypeError, UnicodeEncodeError) as error:
+        raise Nonsense("a Signal with something in place of a word that is not text") from error
 
 
 def _number(value: object) -> float | None:
-    if value is None:
-        return None
     return float(value) if is_number(value) else None  # type: ignore[arg-type]  # is_number has looked
 
 

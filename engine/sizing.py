@@ -50,7 +50,7 @@ def draft(signal: Signal, portfolio: Portfolio, market: Market, stop: int, confi
     if side not in ("buy", "sell", "short", "cover"):
         return side
     instrument = market.instrument(signal.symbol)
-    limit = _limit(signal, side, instrument)
+    limit = _limit(signal, side, instrument) if signal.order_type == "limit" else None
     if limit is not None and limit <= ZERO:
         return "invalid limit_price"
     price = limit or _touch(side, meets)
@@ -60,7 +60,9 @@ def draft(signal: Signal, portfolio: Portfolio, market: Market, stop: int, confi
     if isinstance(sized, str):
         return sized
     quantity, notional = sized
-    return Draft(side, quantity, notional, limit, _optional(signal.stop_loss), _optional(signal.take_profit))
+    stop_loss = None if signal.stop_loss is None else money(signal.stop_loss)
+    take_profit = None if signal.take_profit is None else money(signal.take_profit)
+    return Draft(side, quantity, notional, limit, stop_loss, take_profit)
 
 
 def buying_power(portfolio: Portfolio, market: Market, symbol: str, stop: int, besides: str = "") -> Decimal:
@@ -216,7 +218,7 @@ def _is_amount(value: object) -> bool:
 
 def _limit(signal: Signal, side: str, instrument: Instrument) -> Decimal | None:
     """The limit price on the venue's price grid, moved to the side that is better for us."""
-    if signal.order_type != "limit" or signal.limit_price is None:
+    if signal.limit_price is None:
         return None
     price = money(signal.limit_price)
     if instrument.tick_size is None:
@@ -232,7 +234,3 @@ def _touch(side: str, quote: Quote) -> Decimal | None:
 def _mark(market: Market, symbol: str, stop: int) -> Decimal | None:
     price = market.mark(symbol, stop)
     return money(price) if price == price else None
-
-
-def _optional(price: float | None) -> Decimal | None:
-    return None if price is None else money(price)

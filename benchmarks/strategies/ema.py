@@ -3,19 +3,21 @@
 from engine import Signal
 
 TRIGGER = "trade"
-CONFIG = {"fast": 2 / 21, "slow": 2 / 51, "size": 1.0}
+FAST, SLOW, SIZE = 2 / 21, 2 / 51, 1.0
 
 
 def generate_signal(data, config, state):
     """Long while the fast average is above the slow one."""
     price = data.price
-    fast = state["fast"] = state.get("fast", price) * (1 - config["fast"]) + price * config["fast"]
-    slow = state["slow"] = state.get("slow", price) * (1 - config["slow"]) + price * config["slow"]
-    if fast > slow:
-        if not state.get("long"):
-            state["long"] = True
-            return Signal("buy", data.symbol, config["size"], reason="fast over slow")
-    elif state.get("long"):
+    if not state:
+        state["fast"] = state["slow"] = price
         state["long"] = False
-        return Signal("close", data.symbol, reason="fast under slow")
-    return None
+        return None
+    fast = state["fast"] = state["fast"] + (price - state["fast"]) * FAST
+    slow = state["slow"] = state["slow"] + (price - state["slow"]) * SLOW
+    if (fast > slow) == state["long"]:
+        return None
+    state["long"] = fast > slow
+    if fast > slow:
+        return Signal("buy", data.symbol, SIZE, reason="fast over slow")
+    return Signal("close", data.symbol, reason="fast under slow")
