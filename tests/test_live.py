@@ -1,0 +1,127 @@
+"""A session over a real socket, and the proof that its tape gives the same history again."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from apps.importing import simulated_tape
+from recorder.tape import Tape
+from tests.commands import Place
+
+RAISING = '''"""Fails in the middle of a session."""
+
+from engine import Signal
+
+
+def generate_signal(data, config, state):
+    state["asked"] = state.get("asked", 0) + 1
+    if state["asked"] == 400:
+        raise ValueError("enough")
+    return Signal("buy", data.symbol, 5.0) if state["asked"] == 100 else None
+'''
+
+
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two minutes of the simulated market."""
+    path = tmp_path_factory.mktemp("tape") / "market.parquet"
+    simulated_tape(11, 2, path)
+    return path
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A folder with two strategies, one of which fails on the way."""
+    place = Place(tmp_path)
+    place.strategy("eager")
+    place.strategy("raising", RAISING)
+    return place
+
+
+def a_session(place: Place, *words: str | Path) -> dict[str, object]:
+    """Serve a tape as it is told to, trade it until the server has nothing more to say, and end in order."""
+    server = place.start("serve", *words, "--speed", "max")
+    assert server.stdout is not None
+    url = server.stdout.readline().strip()
+    session = place.start(
+        "live", "--url", url, "--symbols", "BTC/USD,XRP/USD", "--strategies", "strategies", "--out", "run", "--json"
+    )
+    server.communicate(timeout=60)
+    session.send_signal(signal.SIGTERM)
+    out, err = session.communicate(timeout=60)
+    assert session.returncode == 0, err
+    said: dict[str, object] = json.loads(out)
+    return said
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        "",
+        "drop=0.01",
+        "dup=0.01",
+        "reorder=0.01",
+        "garble=0.01",
+        "checksum=0.02",
+        "disconnect=900f",
+        "disconnect=400f,drop=0.01,checksum=0.01,dup=0.01",
+    ],
+)
+def test_a_session_replays_to_the_same_history_whatever_the_venue_did(place: Place, tape: Path, faults: str) -> None:
+    said = a_session(place, tape, *(["--fault", faults] if faults else []))
+
+    verdict = place.wspt("verify", "run", "--json").json
+    replayed = place.wspt("replay", "run", "--out", "again", "--json").json
+
+    assert verdict == {
+        "identical": True,
+        "events": verdict["events"],
+        "digest": said["digest"],
+        "first_difference": None,
+    }
+    assert replayed["digest"] == said["digest"]
+    assert replayed["ticks"] == said["ticks"]
+    assert verdict["events"] > 100
+    status = {desk["name"]: desk["status"] for desk in said["strategies"]}  # type: ignore[attr-defined]
+    assert status == {"eager": "ok", "raising": "failed: ValueError at raising.py:9"}
+
+
+def test_a_session_that_was_killed_is_recovered_and_replays(place: Place, tape: Path) -> None:
+    server = place.start("serve", tape, "--speed", "20x")
+    assert server.stdout is not None
+    url = server.stdout.readline().strip()
+    session = place.start("live", "--url", url, "--symbols", "BTC/USD", "--out", "run")
+    log = place.folder / "data" / "tapes" / "run"
+    given_up = time.monotonic() + 30
+    while sum(part.stat().st_size for part in log.glob("*.wal")) < 100_000:
+        assert session.poll() is None and time.monotonic() < given_up
+
+    session.kill()
+    session.communicate(timeout=60)
+    server.send_signal(signal.SIGTERM)
+    server.communicate(timeout=60)
+    recovered = place.wspt("recover", log)
+
+    assert recovered.code == 0, recovered.err
+    assert not list(log.glob("*.wal"))
+    assert Tape.open(log).passport.checksum_ok > 50
+    assert place.wspt("replay", log, "--out", "again").code == 0
+    assert place.wspt("verify", "again").out.startswith("identical ")
+
+
+def test_a_venue_that_is_not_there_is_a_mistake_in_what_was_asked(place: Place) -> None:
+    answer = place.spawn("live", "--url", "ws://127.0.0.1:9", "--symbols", "BTC/USD", "--duration", "1s")
+
+    assert answer.code == 2
+    assert answer.err.splitlines()[-1].startswith("wspt: ws://127.0.0.1:9")
+
+
+def test_recording_alone_makes_a_tape(place: Place) -> None:
+    answer = place.spawn("record", "--simulated", "--symbols", "BTC/USD", "--duration", "2s", "--out", "tape", "--json")
+
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["simulated"] is True
+    assert json.loads(answer.out)["quality"]["checksum_failed"] == 0
