@@ -144,9 +144,15 @@ def desks_of(strategies: Sequence[StrategyFile], config: RunConfig) -> list[Desk
             cash=config.capital,
             currency=config.currency,
             execution=config.desks[file.strategy.name].execution,
+            on_failure=_tell,
         )
         for file in strategies
     ]
+
+
+def _tell(failure: str) -> None:
+    """Why a strategy failed, on stderr: the ledger keeps where and what kind, but no text that could differ."""
+    print(f"strategy failed: {failure}", file=sys.stderr)
 
 
 def batches_of(tape: Tape, part: Range) -> Iterator[TickBatch]:

@@ -125,6 +125,12 @@ class Trading:
         write_manifest(self._run, self.manifest)
         return self.manifest
 
+    def give_up(self) -> None:
+        """Nothing ever came: the run has no history, and says so."""
+        self._ledger.close()
+        self.manifest = msgspec.structs.replace(self.manifest, status="failed")
+        write_manifest(self._run, self.manifest)
+
     def _keep(self, events: Sequence[Event]) -> None:
         if not events:
             return
@@ -205,6 +211,7 @@ async def _run(session: Session, watch: Watch, every_s: float) -> Manifest | Non
         trading = _trading(session, header) if session.run is not None else None
         watcher = asyncio.create_task(_watch(recording, trading, watch, every_s))
         _stop_on_signals(feed, session.duration)
+        print(_begun(session, header), file=sys.stderr, flush=True)
         try:
             with redirect_stdout(sys.stderr):
                 await recording.run(trading.follow if trading else _nobody)
@@ -215,6 +222,8 @@ async def _run(session: Session, watch: Watch, every_s: float) -> Manifest | Non
     for problem in sealing.problems:
         print(f"wspt: {problem}", file=sys.stderr)
     if not feed.was_connected:
+        if trading is not None:
+            trading.give_up()
         raise UserProblem(f"{header.url}: expected a venue to connect to, found none: {feed.last_problem}")
     return trading.finish(Tape.open(session.tape), str(session.tape)) if trading else None
 
@@ -258,6 +267,15 @@ def _stop_on_signals(feed: Feed, duration: float | None) -> None:
         loop.add_signal_handler(number, stop)
     if duration is not None:
         loop.call_later(duration, stop)
+
+
+def _begun(session: Session, header: LogHeader) -> str:
+    venue = f"SIMULATED {header.venue}" if header.simulated else header.venue
+    at = "" if header.url == session.profile.url or header.simulated else " - an address that is not the venue's own -"
+    desks = f", {len(session.strategies)} strategies" if session.run is not None else ""
+    return (
+        f"{venue} at {header.url}{at} {', '.join(session.symbols)}: recording to {session.tape}{desks}; Ctrl+C ends it"
+    )
 
 
 def _made(folder: Path) -> Path:

@@ -1,6 +1,8 @@
 """Finds strategy files, checks them, and makes a fresh module of each for every run."""
 
+import contextvars
 import copy
+import functools
 import hashlib
 import inspect
 import re
@@ -20,6 +22,7 @@ from engine.signals import Signal, Strategy, Trigger, trigger_of
 from engine.snapshot import Snapshot
 
 PARAMETERS = ("data", "config", "state", "portfolio")
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -77,7 +80,9 @@ def load_strategy(path: Path) -> StrategyFile:
         source = path.read_bytes()
     except OSError as error:
         raise UserProblem(f"{path}: expected a strategy file, found {error.strerror or error}") from error
-    module = _executed(path, source)
+    context = contextvars.Context()
+    module = context.run(_executed, path, source)
+    own = _kept_apart(source, context)
     function = getattr(module, "generate_signal", None)
     if not callable(function):
         found = "no such name" if function is None else f"{type(function).__name__} {function!r}"
@@ -88,14 +93,22 @@ def load_strategy(path: Path) -> StrategyFile:
         symbols=_symbols(path, module),
         config=_config(path, module),
         trigger=_trigger(path, module),
-        generate_signal=function,
+        generate_signal=own(function),
         wants=_wanted(path, function),
-        on_start=_hook(path, module, "on_start"),
-        on_fill=_hook(path, module, "on_fill"),
-        on_stop=_hook(path, module, "on_stop"),
+        on_start=_hook(path, module, "on_start", own),
+        on_fill=_hook(path, module, "on_fill", own),
+        on_stop=_hook(path, module, "on_stop", own),
         path=str(path),
+        first_line=getattr(getattr(function, "__code__", None), "co_firstlineno", 0),
     )
     return StrategyFile(strategy=strategy, path=path, source=source)
+
+
+def _kept_apart(source: bytes, context: contextvars.Context) -> Wrap:
+    """What makes a function of the file run in `context`, where the file speaks of Decimal: the context it sets is then
+    neither its neighbors' nor that of those who print. Others are spared the 60 ns a call.
+    """
+    return functools.partial(functools.partial, context.run) if b"decimal" in source else lambda function: function
 
 
 def _executed(path: Path, source: bytes) -> ModuleType:
@@ -186,11 +199,11 @@ def _trigger(path: Path, module: ModuleType) -> Trigger:
         raise UserProblem(f"{path}: TRIGGER: {error}") from error
 
 
-def _hook(path: Path, module: ModuleType, name: str) -> Callable[..., Any] | None:
+def _hook(path: Path, module: ModuleType, name: str, own: Wrap) -> Callable[..., Any] | None:
     hook = getattr(module, name, None)
     if hook is not None and not callable(hook):
         raise UserProblem(f"{path}: expected {name} to be a function, found {hook!r}")
-    return hook
+    return hook if hook is None else own(hook)
 
 
 def _wanted(path: Path, function: Callable[..., Any]) -> tuple[str, ...]:

@@ -133,7 +133,8 @@ WITH mark AS (
         coalesce(sum(in_desk_currency(fee, rate)), 0) AS fees,
         count(*) FILTER (type = 'SignalRaised') AS signals,
         count(*) FILTER (type = 'SignalRejected') AS rejected,
-        first('failed: ' || exception || ' at ' || parse_filename(file) || ':' || line ORDER BY seq)
+        first('failed: ' || exception || ' at ' || parse_filename(file) || ':' || line
+            || coalesce(': ' || nullif(detail, ''), '') ORDER BY seq)
             FILTER (type = 'StrategyFailed') AS failed,
         first('halted: ' || reason ORDER BY seq) FILTER (type = 'DeskHalted') AS halted
     FROM events

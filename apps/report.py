@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from typing import Any, Literal
 
 import msgspec
@@ -86,6 +86,11 @@ def print_replay(console: Console, run: str, manifest: Manifest, leaderboard: Se
 
 
 def _totals(manifest: Manifest, leaderboard: Sequence[Row]) -> str:
+    with localcontext(Context()):  # a strategy may have changed the thread's
+        return _summed(manifest, leaderboard)
+
+
+def _summed(manifest: Manifest, leaderboard: Sequence[Row]) -> str:
     capital = Decimal(manifest.configuration["capital"])
     equities = [row["equity"] for row in leaderboard]
     known = [Decimal(equity) for equity in equities if equity is not None]

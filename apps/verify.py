@@ -45,7 +45,11 @@ def verify(
     """Replay the run's tape with its own code (or `current` files) and configuration, and compare every event."""
     manifest = read_manifest(run)
     if manifest.status not in ("finished", "interrupted"):
-        raise UserProblem(f"{run}: expected a run that has ended, found one that is {manifest.status}")
+        tapes = " ".join(path.given for path in manifest.tape.paths)
+        raise UserProblem(
+            f"{run}: expected a run that has ended, found one that is {manifest.status}; if it was killed, "
+            f"`wspt recover {tapes}` and `wspt replay {tapes}` make it whole"
+        )
     tape = Tape.open(tape_paths(run, manifest))
     if tape.identity != manifest.tape.identity:
         raise UserProblem(f"{run}: expected the tape it was made of, found another one at {tape.paths[0]}")
@@ -58,9 +62,13 @@ def verify(
     _check_code(run, manifest, files, is_current=current is not None)
     recorded = read_events(segment_paths(run, manifest))
     part = Range(from_ns=manifest.tape.from_ns, to_ns=manifest.tape.to_ns, stop_seq=manifest.tape.stop_seq)
-    verdict = _compare(tape, files, from_json(manifest.configuration, files), part, recorded, progress)
+    verdict, digests = _compare(tape, files, from_json(manifest.configuration, files), part, recorded, progress)
     if verdict.identical and verdict.digest != manifest.digest:
         raise UserProblem(f"{run}: expected the digest of its ledger in the manifest, found {manifest.digest}")
+    for name, digest in digests.items():
+        if verdict.identical and manifest.digests.get(name) != digest:
+            found = manifest.digests.get(name, "none")
+            raise UserProblem(f"{run}: expected the digest of {name}'s ledger in the manifest, found {found}")
     return verdict
 
 
@@ -78,7 +86,8 @@ def _compare(
     part: Range,
     recorded: dict[str, list[Event]],
     progress: Progress,
-) -> Verdict:
+) -> tuple[Verdict, dict[str, str]]:
+    """The verdict, and the digests of the desks' replayed histories."""
     engine = Engine(desks_of(files, config))
     history = History([file.strategy.name for file in files])
     seen = dict.fromkeys((file.strategy.name for file in files), 0)
@@ -102,9 +111,10 @@ def _compare(
         if rest and name not in differences:
             differences[name] = Difference(strategy=name, seq=rest[0].seq, recorded=rest[0], replayed=None)
     first = min(differences.values(), key=_place, default=None)
+    digests = history.digests()
     return Verdict(
-        identical=first is None, events=history.events, digest=run_digest(history.digests()), first_difference=first
-    )
+        identical=first is None, events=history.events, digest=run_digest(digests), first_difference=first
+    ), digests
 
 
 def _first_difference(name: str, seq: int, recorded: Sequence[Event], replayed: Sequence[Event]) -> Difference:

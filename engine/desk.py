@@ -12,7 +12,7 @@ from engine import events
 from engine.account import Account
 from engine.execution import ExecutionConfig, assets
 from engine.fills import FillModel, TouchModel
-from engine.market import NO_QUOTE, Market, Quote
+from engine.market import NO_QUOTE, LookAhead, Market, Quote
 from engine.money import ZERO, add, bps_of, floor_divide, is_number, money, multiply, negate, subtract
 from engine.orders import BUYING
 from engine.portfolio import Portfolio
@@ -94,6 +94,7 @@ class Desk:
         "_bounds",
         "_market",
         "_model",
+        "_on_failure",
         "_out",
         "account",
         "cash",
@@ -122,7 +123,9 @@ class Desk:
         execution: ExecutionConfig,
         model: FillModel | None = None,
         mark_every_ns: int = 1_000_000_000,
+        on_failure: Callable[[str], None] | None = None,
     ) -> None:
+        """`on_failure` is told, in words for a person, why the strategy failed; the ledger has no such text."""
         self.strategy = strategy
         self.name = strategy.name
         self.cash = money(cash)
@@ -135,6 +138,7 @@ class Desk:
         self.is_asked = True
         self.is_guarding = False
         self.wake = self.next_mark = self.next_timer = NEVER
+        self._on_failure = on_failure
         self._model: FillModel = model or TouchModel()
         self._because: dict[str, Signal] = {}
         self._bounds: dict[str, Bounds] = {}
@@ -257,8 +261,10 @@ class Desk:
 
     def fail(self, where: str, error: BaseException, at: Moment) -> None:
         """The strategy is not asked again. Its exits stay in force; its resting orders are taken back."""
-        file, line = _place(error, self.strategy.path)
+        file, line = _place(error, self.strategy)
         self.is_asked = False
+        if self._on_failure is not None:
+            self._on_failure(f"{file}:{line} in {where}: {type(error).__name__}: {error}")
         self._emit(
             events.StrategyFailed(
                 strategy=self.name,
@@ -269,7 +275,7 @@ class Desk:
                 exception=type(error).__name__,
                 file=file,
                 line=line,
-                detail=str(error) if isinstance(error, Nonsense) else "",
+                detail=str(error) if isinstance(error, Nonsense | LookAhead) else "",
             )
         )
         self.next_timer = NEVER
@@ -673,14 +679,14 @@ def _several(answer: object) -> list[Signal]:
     return signals
 
 
-def _place(error: BaseException, path: str) -> tuple[str, int]:
-    """File name and line of the innermost frame in the strategy's own file."""
-    found, traceback = 0, error.__traceback__
+def _place(error: BaseException, strategy: Strategy) -> tuple[str, int]:
+    """File name and line of the innermost frame in the strategy's own file, else where `generate_signal` begins."""
+    found, traceback = strategy.first_line, error.__traceback__
     while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == path:
+        if traceback.tb_frame.f_code.co_filename == strategy.path:
             found = traceback.tb_lineno
         traceback = traceback.tb_next
-    return path.rpartition("/")[2], found
+    return strategy.path.rpartition("/")[2], found
 
 
 def _check_words(signal: Signal) -> None:

@@ -93,6 +93,7 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True):
     symbols:          those it watches, or None for every symbol on the feed.
     generate_signal:  called by the parameter names in `wants`, a choice of data, config, state, portfolio.
     path:             the file its code objects name, to tell its lines from ours in a traceback.
+    first_line:       where `generate_signal` begins in it.
     """
 
     name: str
@@ -106,3 +107,4 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True):
     on_fill: Callable[..., Any] | None = None
     on_stop: Callable[..., Any] | None = None
     path: str = ""
+    first_line: int = 0

@@ -1,0 +1,1 @@
+"""Every byte in and out: venues' frames, tapes, ledgers and run folders."""

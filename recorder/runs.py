@@ -228,10 +228,12 @@ def _created(run: Run) -> tuple[str, str]:
 
 
 def _latest(home: Path) -> Path:
+    """The newest run that has a history; one that never came to an end only where there is no other."""
     runs: Sequence[Run] = [run for run in list_runs(home) if run.manifest is not None]
     if not runs:
         raise RunProblem(f"{home}: expected a run, found none")
-    return runs[0].path
+    ended = [run for run in runs if run.manifest is not None and run.manifest.status in ("finished", "interrupted")]
+    return (ended or runs)[0].path
 
 
 def _found(run: Path, path: TapePath) -> Path:

@@ -83,8 +83,9 @@ def test_the_query_in_the_tour_answers(place: Place) -> None:
 
     rows = place.wspt(*query, "--json").json
 
-    assert rows
-    assert all(row["spread"] > 0 for row in rows)
+    assert len(rows) == place.wspt("sql", query[1], "select count(*) n from fills", "--json").json[0]["n"]
+    assert [row["spread"] for row in rows if row["spread"] is not None]
+    assert all(row["spread"] > 0 for row in rows if row["spread"] is not None)
 
 
 def test_the_imports_that_are_shown_take_those_options(place: Place) -> None:

@@ -273,3 +273,45 @@ def test_processes_that_are_stopped_end_together_at_one_row(place: Place, tape: 
     assert out.splitlines()[-1].startswith("digest ")
     assert read_manifest(place.folder / "run").status == "interrupted"
     assert verdict.json["identical"]
+
+
+RUDE = '''"""Leaves everybody's arithmetic with two digits."""
+
+import decimal
+
+decimal.getcontext().prec = 2
+
+
+def generate_signal(data, config, state):
+    """Once more, and with a trap."""
+    decimal.getcontext().prec = 2
+    decimal.getcontext().traps[decimal.Inexact] = True
+'''
+EXACT = EAGER.replace("from engine", "from decimal import Decimal\n\nfrom engine").replace(
+    'config["size"], reason="it is time"', 'float(Decimal("10.123") * 1), reason="it is time"'
+)
+
+
+def test_a_neighbors_decimal_context_changes_neither_a_desk_nor_the_report(place: Place, tape: Path) -> None:
+    place.strategy("exact", EXACT)
+    alone = place.wspt("replay", tape, "--json", "--out", "alone").json
+
+    place.strategy("a_rude_one", RUDE)
+    beside = place.wspt("replay", tape, "--json", "--out", "beside", "--jobs", "1").json
+    told = place.wspt("replay", tape, "--capital", "12345.67", "--out", "told", "--jobs", "1")
+
+    assert digests(alone).items() <= digests(beside).items()
+    assert told.code == 0
+    assert "12345.67 each" in told.out
+
+
+def test_a_desks_digest_that_was_changed_in_the_manifest_is_found(place: Place, tape: Path) -> None:
+    place.wspt("replay", tape, "--out", "run")
+    manifest = place.folder / "run" / "run.json"
+    digest = read_manifest(manifest.parent).digests["eager"]
+    manifest.write_text(manifest.read_text().replace(digest, "0" * 64))
+
+    answer = place.wspt("verify", "run")
+
+    assert answer.code == 2
+    assert "digest of eager" in answer.err
