@@ -1,6 +1,7 @@
 """The predecessor's market types, under which its strategy files run unchanged."""
 
 from datetime import datetime
+from math import fsum  # not sum(): that rounds differently from Python 3.12 on
 
 import msgspec
 
@@ -81,12 +82,12 @@ class OrderbookSnapshot(msgspec.Struct, frozen=True):
     @property
     def bid_depth(self) -> float:
         """Base units over all bids here."""
-        return sum(size for _, size in self.bids)
+        return fsum(size for _, size in self.bids)
 
     @property
     def ask_depth(self) -> float:
         """Base units over all asks here."""
-        return sum(size for _, size in self.asks)
+        return fsum(size for _, size in self.asks)
 
     @property
     def imbalance(self) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from math import fsum  # not sum(): that rounds differently from Python 3.12 on
 from typing import TypeVar
 
 import msgspec
@@ -130,8 +131,8 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False, eq=False):
     def vwap(self, symbol: str | None = None, n: int = 100) -> float:
         """Volume-weighted average price of the last `n` trades, NaN where there are none."""
         trades = self._now().trades(symbol or self.symbol, n)
-        volume = sum(trade.size for trade in trades)
-        return sum(trade.price * trade.size for trade in trades) / volume if volume > 0 else NAN
+        volume = fsum(trade.size for trade in trades)
+        return fsum(trade.price * trade.size for trade in trades) / volume if volume > 0 else NAN
 
     # -- the predecessor's view ------------------------------------------------------------------------
 
@@ -208,8 +209,8 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False, eq=False):
     def get_trade_imbalance(self, symbol: str, n_trades: int = 50) -> float:
         """(bought - sold) / (bought + sold) base units over the last `n_trades` of the last 100 trades."""
         trades = self._now().trades(symbol, min(n_trades, 100))
-        bought = sum(trade.size for trade in trades if trade.side > 0)
-        sold = sum(trade.size for trade in trades if trade.side <= 0)
+        bought = fsum(trade.size for trade in trades if trade.side > 0)
+        sold = fsum(trade.size for trade in trades if trade.side <= 0)
         return (bought - sold) / (bought + sold) if bought + sold > 0 else 0.0
 
     def _candles(self, interval: str) -> Mapping[str, tuple[legacy.Candle, ...]]:

@@ -319,7 +319,7 @@ def _spread(values: Sequence[bytes | str | None], rows: npt.NDArray[np.int64], l
 
 
 def _conformed(table: pa.Table, venue: str) -> pa.Table:
-    """`table` with all columns of a tape but `seq`, in their types; names stay plain text until a row group is written."""
+    """`table` with all columns of a tape but `seq`, in their types; names stay plain text until they are written."""
     fill: dict[str, Callable[[], pa.Array]] = {
         "venue": lambda: pa.repeat(venue, table.num_rows).dictionary_encode(),
         "conn": lambda: pa.repeat(pa.scalar(0, pa.int32()), table.num_rows),

@@ -6,9 +6,7 @@ and keeps going, which is what the stop is for. And it loses slowly in a calm ma
 is shorter than the fees for going there.
 """
 
-from collections import defaultdict
-
-from talipp.indicators import BB
+from statistics import fmean, pstdev  # they round the same on every Python, which the sum() of floats does not
 
 from engine import Signal
 
@@ -22,33 +20,26 @@ CONFIG = {
 }
 
 
-def on_start(config, state):
-    """Bands for each symbol, made when it is first met."""
-    state["bands"] = defaultdict(lambda: BB(config["period"], config["deviations"]))
-
-
 def generate_signal(data, config, state, portfolio):
     """Enter outside the bands, leave at the average; the stop is watched by the desk."""
-    [candle] = data.candles(data.symbol, INTERVAL, 1)
-    bands = state["bands"][data.symbol]
-    bands.add(candle.close)
-    if len(bands) > 10 * bands.period:  # they would remember every candle for good
-        bands.purge_oldest(5 * bands.period)
-    band, price = bands[-1], candle.close
-    if band is None:
+    closes = [candle.close for candle in data.candles(data.symbol, INTERVAL, config["period"])]
+    if len(closes) < config["period"]:
         return None
+    price, average = closes[-1], fmean(closes)
+    reach = config["deviations"] * pstdev(closes, average)
+    lower, upper = average - reach, average + reach
 
-    state["indicators"] = {"lower": band.lb, "average": band.cb, "upper": band.ub, "price": price}
+    state["indicators"] = {"lower": lower, "average": average, "upper": upper, "price": price}
     held = portfolio.position(data.symbol)
-    if (held > 0 and price >= band.cb) or (held < 0 and price <= band.cb):
-        return Signal("close", data.symbol, reason=f"{price:g} is back at its average {band.cb:g}")
+    if (held > 0 and price >= average) or (held < 0 and price <= average):
+        return Signal("close", data.symbol, reason=f"{price:g} is back at its average {average:g}")
     if held:
         return None
     distance = config["stop_bps"] / 10_000
-    if price < band.lb:
-        reason = f"{price:g} below the lower band {band.lb:g}"
+    if price < lower:
+        reason = f"{price:g} below the lower band {lower:g}"
         return Signal("buy", data.symbol, config["size"], reason=reason, stop_loss=price * (1 - distance))
-    if price > band.ub:
-        reason = f"{price:g} above the upper band {band.ub:g}"
+    if price > upper:
+        reason = f"{price:g} above the upper band {upper:g}"
         return Signal("short", data.symbol, config["size"], reason=reason, stop_loss=price * (1 + distance))
     return None
