@@ -1,0 +1,170 @@
+"""Venues as they happen: recorded, traded on, or played on loopback."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apps.commands.options import (
+    CONFIG,
+    STRATEGIES,
+    TAPES,
+    AsJson,
+    Capital,
+    ConfigPath,
+    Only,
+    Override,
+    RunFolder,
+    Strategies,
+    chosen,
+    leaderboard_of,
+    new_run,
+    seconds,
+    speed_factor,
+    tape_named,
+)
+from apps.problems import UserProblem, nearest
+
+if TYPE_CHECKING:
+    from recorder.venues.profiles import Profile
+
+Symbols = Annotated[str | None, typer.Option(help="BTC/USD,ETH/USD: what to subscribe to.")]
+
+
+def live(
+    venue: Annotated[str, typer.Option(help="kraken or binance.")] = "kraken",
+    symbols: Symbols = None,
+    url: Annotated[str | None, typer.Option(help="Another address than the venue's own.")] = None,
+    strategies: Strategies = None,
+    only: Only = None,
+    override: Override = None,
+    capital: Capital = None,
+    config: ConfigPath = None,
+    out: RunFolder = None,
+    duration: Annotated[str | None, typer.Option(help="Stop after 30s, 5m or 2h.")] = None,
+    simulated: Annotated[bool, typer.Option("--simulated", help="Trade a made-up market instead of a venue.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the simulated market.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Record a venue and run strategies on it as it happens; Ctrl+C ends it with a report."""
+    from apps.config import read_config, settle
+    from apps.live import Session, run_session
+    from apps.loader import find_strategies, load_strategies
+    from apps.report import print_replay, replay_json, stdout, to_json
+    from apps.watching import EVERY_S, print_next_steps, status
+
+    loaded = load_strategies(find_strategies(strategies or [STRATEGIES]))
+    files = chosen(loaded, only or [])
+    wanted = [name for file in files for name in file.strategy.symbols or ()]
+    profile, names = subscription(venue, symbols, wanted)
+    settings = settle(
+        read_config(config or (CONFIG if CONFIG.exists() else None)),
+        files,
+        venue,
+        names,
+        capital=capital,
+        overrides=override or [],
+        known=[file.strategy.name for file in loaded],
+    )
+    run = out or new_run(f"{venue}-live")
+    session = Session(
+        profile=profile,
+        symbols=names,
+        tape=TAPES / run.name,
+        run=run,
+        strategies=files,
+        config=settings,
+        url=url,
+        simulated=seed if simulated else None,
+        duration=seconds(duration),
+    )
+    manifest = run_session(session, watch=status, every_s=EVERY_S)
+    assert manifest is not None
+    leaderboard = leaderboard_of(run)
+    if as_json:
+        print(to_json(replay_json(str(run), manifest, leaderboard)))
+    else:
+        print_next_steps(run)
+        print_replay(stdout(), str(run), manifest, leaderboard)
+
+
+def record(
+    venue: Annotated[str, typer.Option(help="kraken or binance.")] = "kraken",
+    symbols: Symbols = None,
+    url: Annotated[str | None, typer.Option(help="Another address than the venue's own.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the tape [a new one in data/tapes].")] = None,
+    duration: Annotated[str | None, typer.Option(help="Stop after 30s, 5m or 2h.")] = None,
+    simulated: Annotated[bool, typer.Option("--simulated", help="Record a made-up market.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the simulated market.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Record a venue to a tape, without strategies; Ctrl+C ends it."""
+    from apps.live import Session, run_session
+    from apps.report import inspect_json, print_inspect, stdout, to_json
+    from apps.watching import EVERY_S, status
+    from recorder.tape import Tape
+
+    profile, names = subscription(venue, symbols, [])
+    tape = out or TAPES / new_run(venue).name
+    session = Session(
+        profile=profile,
+        symbols=names,
+        tape=tape,
+        run=None,
+        url=url,
+        simulated=seed if simulated else None,
+        duration=seconds(duration),
+    )
+    run_session(session, watch=status, every_s=EVERY_S)
+    if as_json:
+        print(to_json(inspect_json(Tape.open(tape))))
+    else:
+        print_inspect(stdout(), Tape.open(tape))
+
+
+def serve(
+    tapes: Annotated[list[str] | None, typer.Argument(metavar="[TAPE...]", help="What to serve.")] = None,
+    simulated: Annotated[bool, typer.Option("--simulated", help="Serve a made-up market instead of a tape.")] = False,
+    venue: Annotated[str | None, typer.Option(help="Whose protocol to speak [the tape's].")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    host: Annotated[str, typer.Option(help="Address to listen on; other than loopback lets others in.")] = "127.0.0.1",
+    speed: Annotated[str, typer.Option(help="max, or times real time: 1x, 10x.")] = "1x",
+    fault: Annotated[str | None, typer.Option(help="drop=0.001,disconnect=30s,stall=5s,garble=0.001,...")] = None,
+    seed: Annotated[int, typer.Option(help="Of the simulated market, and of the faults.")] = 7,
+    at_end: Annotated[str, typer.Option(help="close, stay or loop.")] = "close",
+) -> None:
+    """Be a venue on loopback: a tape or a simulation in the venue's own protocol, with faults on request."""
+    from apps.faults import parse_faults
+    from apps.serving import simulated_source, tape_source
+    from apps.venue_server import serve as run_server
+
+    if simulated == bool(tapes):
+        raise UserProblem("serve: expected either tapes or --simulated, found both or neither")
+    source = simulated_source(seed) if simulated else tape_source(tape_named(tapes or [])[0])
+    run_server(
+        source,
+        venue,
+        host=host,
+        port=port,
+        speed=speed_factor(speed),
+        faults=parse_faults(fault) if fault else None,
+        seed=seed,
+        at_end=at_end,
+        announce=lambda line: print(line, flush=True),
+    )
+
+
+def subscription(venue: str, symbols: str | None, wanted: list[str]) -> "tuple[Profile, list[str]]":
+    """The venue, and what to subscribe to: as asked, else what the strategies watch, else its best-known market."""
+    from recorder.venues.profiles import PROFILES
+
+    profile = PROFILES.get(venue)
+    if profile is None:
+        raise UserProblem(f"--venue {venue}: expected one of {', '.join(PROFILES)}{nearest(venue, PROFILES)}")
+    names = [name.strip() for name in symbols.split(",")] if symbols is not None else wanted
+    names = list(dict.fromkeys(names or ["BTC/USD" if venue == "kraken" else "BTC/USDT"]))
+    for name in names:
+        base, slash, quote = name.partition("/")
+        if not (base and slash and quote):
+            raise UserProblem(f"--symbols {name}: expected BASE/QUOTE, such as BTC/USD")
+    return profile, names

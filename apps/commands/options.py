@@ -1,0 +1,114 @@
+"""Options that several commands share, and what their words mean."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from apps.problems import UserProblem, nearest
+
+if TYPE_CHECKING:
+    from apps.loader import StrategyFile
+    from recorder.tape import Tape
+
+RUNS = Path("data/runs")
+TAPES = Path("data/tapes")
+STRATEGIES = Path("strategies")
+CONFIG = Path("wspt.toml")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, on stdout.")]
+TapeNames = Annotated[list[str], typer.Argument(metavar="TAPE", help="Tape files, folders of parts, or a run.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, its name in data/runs, or latest.")]
+Strategies = Annotated[
+    list[Path] | None, typer.Option("--strategies", help="Strategy files or folders of them [strategies/].")
+]
+Only = Annotated[list[str] | None, typer.Option(help="Run only the strategy of this name.")]
+Override = Annotated[list[str] | None, typer.Option("--set", help="name.key=value for a strategy's CONFIG.")]
+Capital = Annotated[str | None, typer.Option(help="What every strategy starts with [100].")]
+ConfigPath = Annotated[Path | None, typer.Option(help="Configuration file [wspt.toml, where there is one].")]
+RunFolder = Annotated[Path | None, typer.Option(help="Folder of the run [a new one in data/runs].")]
+
+
+def tape_named(places: list[str]) -> "tuple[Tape, list[str]]":
+    """The tape that the words name - a run stands for its tape - and its files as they were named."""
+    from recorder.runs import MANIFEST, read_manifest, tape_paths
+    from recorder.tape import Tape
+
+    named: list[str] = []
+    for place in places:
+        run = Path(place)
+        if not place:
+            raise UserProblem("TAPE: expected a file or a folder, found an empty name")
+        if (run / MANIFEST).is_file():
+            named += [str(path) for path in tape_paths(run, read_manifest(run))]
+        else:
+            named.append(place)
+    tape = Tape.open(named)
+    return tape, [str(path) for path in tape.paths]
+
+
+def chosen(files: "list[StrategyFile]", names: list[str]) -> "list[StrategyFile]":
+    """The strategies of these names, or all where none is given."""
+    known = [file.strategy.name for file in files]
+    for name in names:
+        if name not in known:
+            raise UserProblem(f"--only {name}: expected one of {', '.join(known)}{nearest(name, known)}")
+    return [file for file in files if not names or file.strategy.name in names]
+
+
+def new_run(tape: str) -> Path:
+    stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{Path(tape).stem}"
+    number = 1
+    path = RUNS / stem
+    while path.exists():
+        number += 1
+        path = RUNS / f"{stem}-{number}"
+    return path
+
+
+def speed_factor(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        factor = float(text.removesuffix("x"))
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor < float("inf"):
+        raise UserProblem(f"--speed {text}: expected max, 1x, 10x or the like")
+    return factor
+
+
+def seconds(text: str | None) -> float | None:
+    """Seconds of 30s, 5m or 2h."""
+    from engine.signals import interval_ns
+
+    if text is None:
+        return None
+    try:
+        return interval_ns(text) / 1e9
+    except ValueError as error:
+        raise UserProblem(f"--duration: {error}") from error
+
+
+def moment(text: str | None, option: str) -> int | None:
+    """ns UTC of ISO 8601 text (UTC, unless it names another zone) or of ns."""
+    if text is None:
+        return None
+    if text.lstrip("-").isdigit():
+        return int(text)
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UserProblem(f"{option} {text}: expected a time such as 2026-01-01T00:05:00, or ns") from error
+    when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+    since = when - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
+
+
+def leaderboard_of(run: Path) -> list[dict[str, Any]]:
+    """The run's strategies, the best first."""
+    # DuckDB is imported after the run: the engine freezes what is loaded, and a frozen DuckDB complains at exit.
+    from apps.queries import open_run, rows
+
+    return rows(open_run(run), "FROM leaderboard")

@@ -1,0 +1,131 @@
+"""A tape through the strategies, and a run made again."""
+
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from apps.commands.options import (
+    CONFIG,
+    RUNS,
+    STRATEGIES,
+    AsJson,
+    Capital,
+    ConfigPath,
+    Only,
+    Override,
+    RunFolder,
+    RunName,
+    Strategies,
+    TapeNames,
+    chosen,
+    leaderboard_of,
+    moment,
+    new_run,
+    speed_factor,
+    tape_named,
+)
+from apps.commands.terminal import progress_bar, stoppable
+
+
+def replay(
+    tapes: TapeNames,
+    strategies: Strategies = None,
+    only: Only = None,
+    override: Override = None,
+    capital: Capital = None,
+    config: ConfigPath = None,
+    out: RunFolder = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes to spread the strategies over.")] = None,
+    speed: Annotated[str, typer.Option(help="max, or times real time: 1x, 10x.")] = "max",
+    start: Annotated[str | None, typer.Option("--from", help="Begin here: ISO 8601 in UTC, or ns.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End before this.")] = None,
+    logs: Annotated[bool, typer.Option("--logs", help="Also write JSON Lines logs into the run.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run strategies over a tape.
+
+    Each has its own money. A leaderboard, a report and the digest follow.
+    """
+    from apps.config import read_config, settle
+    from apps.desks import Range
+    from apps.loader import find_strategies, load_strategies
+    from apps.report import print_replay, replay_json, stdout, to_json
+    from apps.session import replay as run_replay
+
+    tape, given = tape_named(tapes)
+    with redirect_stdout(sys.stderr):  # what strategies print is no result
+        files = chosen(load_strategies(find_strategies(strategies or [STRATEGIES])), only or [])
+    settings = settle(
+        read_config(config or (CONFIG if CONFIG.exists() else None)),
+        files,
+        tape.venue,
+        tape.symbols,
+        capital=capital,
+        overrides=override or [],
+    )
+    run = out or new_run(given[0])
+    part = Range(from_ns=moment(start, "--from"), to_ns=moment(end, "--to"))
+    with stoppable() as should_stop, progress_bar(tape.rows, as_json) as progress, redirect_stdout(sys.stderr):
+        manifest = run_replay(
+            tape,
+            given,
+            files,
+            settings,
+            run,
+            part=part,
+            jobs=jobs,
+            speed=speed_factor(speed),
+            with_logs=logs,
+            progress=progress,
+            should_stop=should_stop,
+        )
+    leaderboard = leaderboard_of(run)
+    if as_json:
+        print(to_json(replay_json(str(run), manifest, leaderboard)))
+    else:
+        print_replay(stdout(), str(run), manifest, leaderboard)
+    if manifest.status == "interrupted":
+        raise typer.Exit(130)
+
+
+def verify(
+    run: RunName,
+    current: Annotated[bool, typer.Option("--current", help="With today's strategy files, not the run's own.")] = False,
+    strategies: Annotated[list[Path] | None, typer.Option(help="Where today's files are [strategies/].")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replay a run and compare every event.
+
+    Prints `identical` and the digest, or the first event that differs: which desk, which event, both versions.
+    """
+    from apps.loader import find_strategies, load_strategies
+    from apps.report import print_difference, stdout, to_json
+    from apps.verify import difference_as_json
+    from apps.verify import verify as run_verify
+    from recorder.runs import find_run, read_manifest
+
+    folder = find_run(run, RUNS)
+    with progress_bar(read_manifest(folder).ticks, as_json) as progress, redirect_stdout(sys.stderr):
+        files = load_strategies(find_strategies(strategies or [STRATEGIES])) if current or strategies else None
+        verdict = run_verify(folder, current=files, progress=progress)
+    difference = difference_as_json(verdict.first_difference)
+    if as_json:
+        print(
+            to_json(
+                {
+                    "identical": verdict.identical,
+                    "events": verdict.events,
+                    "digest": verdict.digest,
+                    "first_difference": difference,
+                }
+            )
+        )
+    elif difference is None:
+        print(f"identical {verdict.digest} ({verdict.events:,} events)")
+    else:
+        print_difference(stdout(), difference)
+    if not verdict.identical:
+        raise typer.Exit(1)

@@ -1,0 +1,45 @@
+"""Runs looked at."""
+
+from typing import Annotated
+
+import typer
+
+from apps.commands.options import RUNS, AsJson
+from apps.problems import UserProblem
+
+
+def sql(
+    words: Annotated[list[str], typer.Argument(metavar="[RUN] QUERY", help="A run [latest], and one SELECT.")],
+    as_json: AsJson = False,
+) -> None:
+    """Ask DuckDB about a run.
+
+    Its views: signals, orders, fills, positions, positions_now, equity, round_trips, leaderboard, events; and of its
+    tape ticks, trades, quotes, feed. Times are ns UTC: make_timestamp_ns(ts) shows one as a date.
+    """
+    from apps.queries import open_run, rows, table
+    from apps.report import print_answer, stdout, to_json
+    from recorder.runs import LATEST, find_run
+
+    if len(words) > 2:
+        raise UserProblem(f"sql: expected a run and one query in quotes, found {len(words)} words")
+    run, query = (LATEST, words[0]) if len(words) == 1 else words
+    folder = find_run(run, RUNS)
+    if as_json:
+        print(to_json(rows(open_run(folder), query)))
+        return
+    print_answer(stdout(), *table(open_run(folder), query))
+
+
+def runs(as_json: AsJson = False) -> None:
+    """List the runs in data/runs, newest first."""
+    from apps.report import print_runs, runs_json, stdout, to_json
+    from recorder.runs import list_runs
+
+    found = list_runs(RUNS)
+    if as_json:
+        print(to_json(runs_json(found)))
+    elif found:
+        print_runs(stdout(), found)
+    else:
+        print(f"No runs in {RUNS} yet: `wspt replay TAPE` makes one.")
