@@ -33,6 +33,7 @@ from recorder.assembly import Assembler
 from recorder.feed import Feed
 from recorder.frame_log import FrameLog, LogHeader, Record
 from recorder.live_ledger import LiveLedger
+from recorder.log_folder import RUNNING, FolderLock
 from recorder.runs import Manifest, TapeReference, create_run, save_strategy, tape_path, write_manifest
 from recorder.sealing import SealingProcess
 from recorder.tape import Tape
@@ -141,7 +142,7 @@ class Trading:
         self.fills = [*self.fills, *(event for event in events if type(event).__name__ == "OrderFilled")][-8:]
 
     def _sealed(self, segments: list[str], tail: str) -> None:
-        self.manifest = msgspec.structs.replace(self.manifest, segments=list(segments))
+        self.manifest = msgspec.structs.replace(self.manifest, segments=list(segments), tail=tail)
         write_manifest(self._run, self.manifest)
 
 
@@ -208,6 +209,9 @@ async def _run(session: Session, watch: Watch, every_s: float) -> Manifest | Non
         sealing = SealingProcess(_made(session.tape))
         log = FrameLog(session.tape, header, on_rotate=sealing.nudge)
         recording = Recording(feed, log, header)
+        if session.run is not None:
+            create_run(session.run)
+            stack.enter_context(FolderLock(session.run, RUNNING))
         trading = _trading(session, header) if session.run is not None else None
         watcher = asyncio.create_task(_watch(recording, trading, watch, every_s))
         _stop_on_signals(feed, session.duration)
@@ -231,7 +235,6 @@ async def _run(session: Session, watch: Watch, every_s: float) -> Manifest | Non
 def _trading(session: Session, header: LogHeader) -> Trading:
     run, config = session.run, session.config
     assert run is not None and config is not None
-    create_run(run)
     for file in session.strategies:
         save_strategy(run, file.strategy.name, file.source)
     kind: Literal["live"] = "live"

@@ -1,18 +1,24 @@
 """A run in SQL: its ledger and its tape as DuckDB views, to be read and never written."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from weakref import finalize
 
 import duckdb
 
 from apps.problems import UserProblem
 from engine.ticks import KIND_NAMES
-from recorder.runs import Manifest, RunProblem, read_manifest, segment_paths, tape_paths
+from recorder.run_files import Look, RunFiles
+from recorder.runs import Manifest, RunProblem
 
 Connection = duckdb.DuckDBPyConnection
+
+
+_INT64_MAX = 2**63 - 1
 
 
 class QueryProblem(UserProblem):
@@ -185,8 +191,10 @@ SELECT seq, ts_recv, venue, symbol, note->>'event' AS event, note, conn FROM tic
 }
 
 
-def open_run(run: Path, manifest: Manifest | None = None) -> Connection:
+def open_run(run: Path, manifest: Manifest | None = None, *, with_log: bool = True) -> Connection:
     """A connection of its own to one run: a view for everything in its ledger and, where it is there, its tape.
+
+    Of a run that is still being written, or was killed, they show what was on disk at this moment.
 
     events         everything, as wide as the ledger; the others are made of it.
     signals        what strategies wanted, and whether and why it was rejected.
@@ -203,21 +211,62 @@ def open_run(run: Path, manifest: Manifest | None = None) -> Connection:
     Nothing but these files can be read through it, and nothing written, installed or configured.
 
     manifest:  the run's, where it is at hand.
+    with_log:  whether to decode what only the open log of a tape holds that is being recorded; without it the
+               tape ends with its last sealed part.
 
     Raises RunProblem where the ledger is not what the manifest says, QueryProblem where DuckDB cannot read it.
     """
-    manifest = manifest or read_manifest(run)
-    segments = segment_paths(run, manifest)
-    if not segments:
-        raise RunProblem(f"{run}: expected a ledger, found none yet")
+    files = RunFiles(run)
     try:
-        tape = _sealed_files(tape_paths(run, manifest))
-    except RunProblem:
-        tape = []  # a run whose tape has moved still has its history
-    try:
-        return _connection(segments, tape, manifest)
-    except duckdb.Error as error:
-        raise QueryProblem(f"{run}: {_sentence(error)}") from error
+        con = _connection(run, files.look(manifest, with_log=with_log))
+    except BaseException:
+        files.close()
+        raise
+    finalize(con, files.close)
+    return con
+
+
+class OpenRun:
+    """A run for a reader who looks again and again, such as a page that refreshes while the run goes on.
+
+    `look` costs what was written since the look before, not what was written at all: sealed segments and parts stay
+    where they are, the ledger's open tail is read from where the reading ended. Use it from one thread at a time, and
+    as a context manager, or `close` it.
+
+        with OpenRun(run) as source:
+            while True:
+                con = source.look()             # views as of now
+                show(rows(con, "FROM leaderboard"), source.manifest.status)
+                con.close()
+
+    manifest:  what the run said of itself at the latest look.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.manifest: Manifest | None = None
+        self._files = RunFiles(run)
+
+    def look(self, *, with_log: bool = True) -> Connection:
+        """A new connection, as `open_run` makes it, to the run as it is now; those of earlier looks are outdated."""
+        look = self._files.look(with_log=with_log)
+        self.manifest = look.manifest
+        return _connection(self.run, look)
+
+    def close(self) -> None:
+        """Remove what was kept of open files; no connection can be used any more."""
+        self._files.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def names_ticks(sql: str) -> bool:
+    """Whether a query may be about the tape, whose open log takes its time to decode."""
+    return any(re.search(rf"\b{view}\b", sql, re.IGNORECASE) for view in ("ticks", *_TAPE_VIEWS))
 
 
 def table(con: Connection, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -243,29 +292,34 @@ def rows(con: Connection, sql: str) -> list[dict[str, Any]]:
     return [dict(zip(names, map(_plain, row), strict=True)) for row in found]
 
 
-def _connection(segments: Sequence[Path], tape: Sequence[Path], manifest: Manifest) -> Connection:
+def _connection(run: Path, look: Look) -> Connection:
+    if not look.ledger:
+        raise RunProblem(f"{run}: expected a ledger, found none yet")
+    try:
+        return _views(look.ledger, look.tape, look.manifest)
+    except duckdb.Error as error:
+        raise QueryProblem(f"{run}: {_sentence(error)}") from error
+
+
+def _views(ledger: Sequence[Path], tape: Sequence[Path], manifest: Manifest) -> Connection:
     con = duckdb.connect(config={"python_enable_replacements": False})
     # Each view reads the files' footers anew otherwise: half of what a leaderboard costs.
     con.execute("SET parquet_metadata_cache = true")
-    _lock(con, [*segments, *tape])
+    _lock(con, [*ledger, *tape])
     con.execute(_IN_DESK_CURRENCY)
-    con.execute(f"CREATE VIEW events AS FROM read_parquet({_listed(segments)})")
+    con.execute(f"CREATE VIEW events AS FROM read_parquet({_listed(ledger)})")
     _create(con, _LEDGER_VIEWS)
+    stop_seq = manifest.tape.stop_seq if manifest.status != "running" else _INT64_MAX
     if tape:
         con.execute(f"""
             CREATE VIEW ticks AS
             SELECT * EXCLUDE (frame, url)
                 REPLACE (CASE kind {_when_kinds()} END AS kind)
             FROM read_parquet({_listed(tape)})
-            WHERE seq >= {manifest.tape.first_seq} AND seq < {manifest.tape.stop_seq}
+            WHERE seq >= {manifest.tape.first_seq} AND seq < {stop_seq}
         """)
         _create(con, _TAPE_VIEWS)
     return con
-
-
-def _sealed_files(places: Iterable[Path]) -> list[Path]:
-    """The files of a tape; of a folder of parts those that are sealed."""
-    return [file for place in places for file in (sorted(place.glob("*.parquet")) if place.is_dir() else [place])]
 
 
 def _lock(con: Connection, files: Iterable[Path]) -> None:

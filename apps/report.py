@@ -223,7 +223,7 @@ def _run_row(run: Run) -> list[str]:
     tape = "".join(files[:1]) + more + (" (simulated)" if manifest.simulated else "")
     created = manifest.created[:19].replace("T", " ")
     counts = [str(len(manifest.strategies)), f"{manifest.ticks:,}"]
-    return [run.name, f"{manifest.kind} {manifest.status}", created, tape, *counts, (manifest.digest or "")[:12]]
+    return [run.name, f"{manifest.kind} {run.status}", created, tape, *counts, (manifest.digest or "")[:12]]
 
 
 def runs_json(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -234,7 +234,7 @@ def runs_json(runs: Sequence[Run]) -> list[dict[str, Any]]:
         else {
             "name": run.name,
             "path": str(run.path),
-            "status": run.manifest.status,
+            "status": run.status,
             "kind": run.manifest.kind,
             "created": run.manifest.created,
             "tape": [path.given for path in run.manifest.tape.paths],

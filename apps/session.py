@@ -18,6 +18,7 @@ from apps.problems import UserProblem
 from engine.digest import run_digest
 from engine.signals import Trigger
 from engine.ticks import TickBatch
+from recorder.log_folder import RUNNING, FolderLock
 from recorder.runs import Manifest, StrategyRecord, TapeReference, create_run, save_strategy, tape_path, write_manifest
 from recorder.tape import Tape
 
@@ -46,61 +47,62 @@ def replay(
     """
     _check_range(tape, part)
     create_run(run)
-    for strategy in strategies:
-        save_strategy(run, strategy.strategy.name, strategy.source)
-    manifest = Manifest(
-        status="running",
-        kind="replay",
-        simulated=tape.simulated,
-        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        configuration=as_json(config),
-        strategies={file.strategy.name: record_of(file, config) for file in strategies},
-        libraries=libraries(),
-        tape=TapeReference(
-            paths=[tape_path(path, run) for path in given],
-            venue=tape.venue,
-            identity=tape.identity,
-            first_seq=tape.first_seq,
-            stop_seq=tape.first_seq + tape.rows,
-            from_ns=part.from_ns,
-            to_ns=part.to_ns,
-        ),
-    )
-    write_manifest(run, manifest)
-    try:
-        if speed is not None:
-            batches = _paced(tape, part, speed)
-            outcome = run_desks(
-                tape,
-                strategies,
-                config,
-                run,
-                part=part,
-                batches=batches,
-                with_logs=with_logs,
-                progress=progress,
-                should_stop=should_stop,
-            )
-        else:
-            count = min(jobs or jobs_that_pay(tape.rows, len(strategies)), len(strategies))
-            outcome = run_jobs(tape, strategies, config, run, part, count, with_logs, progress, should_stop)
-    except BaseException:
-        write_manifest(run, msgspec.structs.replace(manifest, status="failed"))
-        raise
-    status: Literal["finished", "interrupted"] = "interrupted" if should_stop() else "finished"
-    manifest = msgspec.structs.replace(
-        manifest,
-        status=status,
-        tape=msgspec.structs.replace(manifest.tape, first_seq=outcome.first_seq, stop_seq=outcome.stop_seq),
-        segments=outcome.segments,
-        digests=outcome.digests,
-        digest=run_digest(outcome.digests),
-        ticks=outcome.ticks,
-        events=outcome.events,
-        seconds=outcome.seconds,
-    )
-    write_manifest(run, manifest)
-    return manifest
+    with FolderLock(run, RUNNING):
+        for strategy in strategies:
+            save_strategy(run, strategy.strategy.name, strategy.source)
+        manifest = Manifest(
+            status="running",
+            kind="replay",
+            simulated=tape.simulated,
+            created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            configuration=as_json(config),
+            strategies={file.strategy.name: record_of(file, config) for file in strategies},
+            libraries=libraries(),
+            tape=TapeReference(
+                paths=[tape_path(path, run) for path in given],
+                venue=tape.venue,
+                identity="" if tape.is_growing else tape.identity,
+                first_seq=tape.first_seq,
+                stop_seq=tape.first_seq + tape.rows,
+                from_ns=part.from_ns,
+                to_ns=part.to_ns,
+            ),
+        )
+        write_manifest(run, manifest)
+        try:
+            if speed is not None:
+                batches = _paced(tape, part, speed)
+                outcome = run_desks(
+                    tape,
+                    strategies,
+                    config,
+                    run,
+                    part=part,
+                    batches=batches,
+                    with_logs=with_logs,
+                    progress=progress,
+                    should_stop=should_stop,
+                )
+            else:
+                count = min(jobs or jobs_that_pay(tape.rows, len(strategies)), len(strategies))
+                outcome = run_jobs(tape, strategies, config, run, part, count, with_logs, progress, should_stop)
+        except BaseException:
+            write_manifest(run, msgspec.structs.replace(manifest, status="failed"))
+            raise
+        status: Literal["finished", "interrupted"] = "interrupted" if should_stop() else "finished"
+        manifest = msgspec.structs.replace(
+            manifest,
+            status=status,
+            tape=msgspec.structs.replace(manifest.tape, first_seq=outcome.first_seq, stop_seq=outcome.stop_seq),
+            segments=outcome.segments,
+            digests=outcome.digests,
+            digest=run_digest(outcome.digests),
+            ticks=outcome.ticks,
+            events=outcome.events,
+            seconds=outcome.seconds,
+        )
+        write_manifest(run, manifest)
+        return manifest
 
 
 def _check_range(tape: Tape, part: Range) -> None:

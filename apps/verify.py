@@ -51,7 +51,7 @@ def verify(
             f"`wspt recover {tapes}` and `wspt replay {tapes}` make it whole"
         )
     tape = Tape.open(tape_paths(run, manifest))
-    if tape.identity != manifest.tape.identity:
+    if manifest.tape.identity and tape.identity != manifest.tape.identity:
         raise UserProblem(f"{run}: expected the tape it was made of, found another one at {tape.paths[0]}")
     strategies = current or load_strategies(sorted((run / STRATEGIES).glob("*.py")))
     wanted = {name: file for file in strategies for name in [file.strategy.name] if name in manifest.strategies}

@@ -21,9 +21,16 @@ class LiveLedger:
                 should say so before anything else happens.
     """
 
-    def __init__(self, run: Path, on_change: Callable[[list[str], str], None]) -> None:
+    def __init__(
+        self,
+        run: Path,
+        on_change: Callable[[list[str], str], None],
+        *,
+        events_per_segment: int = EVENTS_PER_SEGMENT,
+    ) -> None:
         self._folder = run / LEDGER
         self._on_change = on_change
+        self._events_per_segment = events_per_segment
         self._segments: list[str] = []
         self._number = 0
         self._waiting = 0
@@ -36,7 +43,7 @@ class LiveLedger:
             view = view[os.write(self._tail, view) :]
         self._writer.append(events)
         self._waiting += len(events)
-        if self._waiting >= EVENTS_PER_SEGMENT:
+        if self._waiting >= self._events_per_segment:
             self._seal()
             self._begin()
 

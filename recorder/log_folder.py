@@ -13,8 +13,10 @@ from recorder.problems import Problem
 LOG, SEALED, TORN = "wal", "parquet", "torn"
 """Endings of a part's name: still a log, sealed into a tape, and the bytes of a log that no record explains."""
 
-RECORDING, SEALING = ".recording.lock", ".sealing.lock"
-"""The lock of who appends to the last log, and of who seals the others."""
+RECORDING, SEALING, RUNNING = ".recording.lock", ".sealing.lock", ".running.lock"
+"""The lock of who appends to the last log, of who seals the others, and, in a run's folder, of who writes the run."""
+
+_HOLDERS = {RECORDING: "a recorder", SEALING: "a sealer", RUNNING: "a session"}
 
 _PART_NAME = re.compile(rf"part-(\d{{6,}})\.({LOG}|{SEALED}|{TORN})")
 _ATTEMPTS = 20
@@ -26,7 +28,7 @@ class LogProblem(Problem):
 
 
 class FolderLock:
-    """Holds a folder for one recorder, or one sealer, against others in this process and in all others.
+    """Holds a folder for one recorder, sealer or session, against others in this process and in all others.
 
     The lock is the system's: it ends with the process that holds it, however that ends. Where somebody else holds
     it, LogProblem says who, unless `wait` asks to wait for them.
@@ -39,7 +41,8 @@ class FolderLock:
                 fcntl.flock(self._file, fcntl.LOCK_EX)
             elif not self._is_taken():
                 holder = os.pread(self._file, 32, 0).decode(errors="replace").strip() or "unknown"
-                raise LogProblem(f"{folder}: expected to be alone in this folder, found a recorder (process {holder})")
+                who = f"{_HOLDERS[name]} (process {holder})"
+                raise LogProblem(f"{folder}: expected to be alone in this folder, found {who}")
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, b"%d\n" % os.getpid(), 0)
         except BaseException:
@@ -47,7 +50,7 @@ class FolderLock:
             raise
 
     def release(self) -> None:
-        """Let others have the folder. Without effect the second time."""
+        """Let others have the folder; what is in it should be whole. Without effect the second time."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -61,7 +64,7 @@ class FolderLock:
         self.release()
 
     def _is_taken(self) -> bool:
-        # A look of `is_recording` holds the lock for a moment; a recorder holds it for long.
+        # A look of `is_held` holds the lock for a moment; a recorder holds it for long.
         for _ in range(_ATTEMPTS):
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,9 +77,14 @@ class FolderLock:
 
 def is_recording(folder: Path) -> bool:
     """Somebody holds the folder to record into it."""
+    return is_held(folder, RECORDING)
+
+
+def is_held(folder: Path, name: str) -> bool:
+    """Somebody holds this lock of the folder."""
     try:
-        file = os.open(folder / RECORDING, os.O_RDONLY)
-    except FileNotFoundError:
+        file = os.open(folder / name, os.O_RDONLY)
+    except OSError:  # no lock was ever made, or none that we may look at
         return False
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

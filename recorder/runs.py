@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from recorder.log_folder import LOG, RUNNING, SEALED, is_held
 from recorder.problems import Problem
 
 FORMAT_VERSION = 1
@@ -52,7 +53,7 @@ class TapeReference(msgspec.Struct, frozen=True, kw_only=True):
     """The ticks that a run was made of.
 
     paths:      the tape's files, in the order of their rows.
-    identity:   names the tape by its content.
+    identity:   names the tape by its content; empty where it was still being recorded.
     first_seq:  of the first row that was processed.
     stop_seq:   of the row after the last one.
     from_ns:    beginning of the time that was asked for, ns UTC; None for the tape's own.
@@ -75,7 +76,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     configuration:  of the engine and the venue: enough, with the strategies, to run the tape again.
     strategies:     by the name of their desk.
     libraries:      versions of Python and the packages that had a part in it, by name.
-    segments:       the ledger's files in `ledger/`, in order. Nothing else there counts.
+    segments:       the ledger's sealed files in `ledger/`, in order.
+    tail:           its open file in `ledger/`, JSON Lines, with the events after those; empty where there is none.
+                    Nothing else there counts.
     digests:        of each desk's history, by name.
     digest:         of the run; None until it has ended.
     seconds:        the engine's wall time.
@@ -91,6 +94,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     libraries: dict[str, str]
     tape: TapeReference
     segments: list[str] = []
+    tail: str = ""
     digests: dict[str, str] = {}
     digest: str | None = None
     ticks: int = 0
@@ -98,16 +102,22 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
+Status = Literal["running", "finished", "interrupted", "failed", "crashed"]
+"""What is known of a run: the word of its manifest, or that nobody runs it though its manifest says so."""
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """A folder in the list of runs.
 
     manifest:  what it says of itself; None where it is broken.
     problem:   why it is broken; empty where it is not.
+    status:    of a run that is not broken, else None.
     """
 
     path: Path
     manifest: Manifest | None
     problem: str = ""
+    status: Status | None = None
 
     @property
     def name(self) -> str:
@@ -168,9 +178,23 @@ def read_manifest(run: Path) -> Manifest:
     return manifest
 
 
+def read_status(run: Path) -> tuple[Manifest, Status]:
+    """What the run says of itself, and what is true of that: a run without a process has crashed."""
+    manifest = read_manifest(run)
+    if manifest.status != "running" or is_held(run, RUNNING):
+        return manifest, manifest.status
+    manifest = read_manifest(run)  # it may have ended between the two looks
+    return manifest, "crashed" if manifest.status == "running" else manifest.status
+
+
 def segment_paths(run: Path, manifest: Manifest) -> list[Path]:
     """The files of the run's ledger, in order."""
     return [run / LEDGER / _plain(run, name) for name in manifest.segments]
+
+
+def tail_path(run: Path, manifest: Manifest) -> Path | None:
+    """The open file of the run's ledger, where it has one. It is gone once it is sealed: read the manifest again."""
+    return run / LEDGER / _plain(run, manifest.tail) if manifest.tail else None
 
 
 def tape_path(given: str, run: Path) -> TapePath:
@@ -217,7 +241,8 @@ def list_runs(home: Path) -> list[Run]:
 
 def _run(path: Path) -> Run:
     try:
-        return Run(path=path, manifest=read_manifest(path))
+        manifest, status = read_status(path)
+        return Run(path=path, manifest=manifest, status=status)
     except RunProblem as problem:
         return Run(path=path, manifest=None, problem=str(problem))
 
@@ -240,7 +265,9 @@ def _found(run: Path, path: TapePath) -> Path:
     places = [Path(path.given), run / "tape" / Path(path.given).name]
     if path.relative is not None:
         places.insert(1, run / path.relative)
-    for place in places:
+    # A log that was named while its tape was being recorded is a sealed part by now, with the same rows.
+    sealed = [place.with_suffix(f".{SEALED}") for place in places if place.suffix == f".{LOG}"]
+    for place in (*places, *sealed):
         if place.exists():
             return place
     raise RunProblem(f"{run}: expected its tape {path.given}, found no such file")

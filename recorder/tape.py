@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from engine.ticks import NAN, Symbols, Tick, TickBatch
+from recorder.log_folder import is_recording
 from recorder.log_parts import parts_at
 from recorder.passport import Passport, merge
 from recorder.tape_batches import COLUMNS, RowGroup
 from recorder.tape_columns import FLOATS, FORMAT_VERSION, ROW_GROUP, SCHEMA, Header, TapeProblem
-from recorder.tape_files import DAMAGE, Group, Part, check_one_tape, damaged, read_groups
+from recorder.tape_files import DAMAGE, Group, Part, check_one_tape, damaged, is_log, read_groups
 from recorder.tape_writer import TapeWriter
 from recorder.venues import Frame
 
@@ -107,6 +108,11 @@ class Tape:
     def simulated(self) -> bool:
         """True where any part of the market is made up."""
         return any(header.simulated for header in self.headers)
+
+    @property
+    def is_growing(self) -> bool:
+        """A recorder is at work on it: it will have more rows than were there when it was opened."""
+        return any(is_log(path) and is_recording(path.parent) for path in self.paths)
 
     @cached_property
     def passport(self) -> Passport:

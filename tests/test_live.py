@@ -125,3 +125,29 @@ def test_recording_alone_makes_a_tape(place: Place) -> None:
     assert answer.code == 0, answer.err
     assert json.loads(answer.out)["simulated"] is True
     assert json.loads(answer.out)["quality"]["checksum_failed"] == 0
+
+
+def test_a_session_can_be_asked_and_replayed_while_it_runs(place: Place, tape: Path) -> None:
+    server = place.start("serve", tape, "--speed", "20x")
+    assert server.stdout is not None
+    url = server.stdout.readline().strip()
+    session = place.start("live", "--url", url, "--symbols", "BTC/USD,XRP/USD", "--out", "data/runs/run")
+    given_up = time.monotonic() + 30
+    question = "SELECT count(*) AS n, max(tick_seq) AS latest, (SELECT max(seq) FROM ticks) AS tick FROM events"
+    while (asked := place.wspt("sql", "run", question, "--json")).code != 0 or asked.json[0]["n"] < 20:
+        assert session.poll() is None and time.monotonic() < given_up
+
+    listed = place.wspt("runs", "--json").json
+    replayed = place.wspt("replay", "data/runs/run", "--out", "again")
+    again = [place.wspt("verify", "again").out]
+    server.send_signal(signal.SIGTERM)
+    session.send_signal(signal.SIGTERM)
+    session.communicate(timeout=60)
+    server.communicate(timeout=60)
+    again.append(place.wspt("verify", "again").out)
+
+    assert asked.json[0]["tick"] >= asked.json[0]["latest"]
+    assert [run["status"] for run in listed] == ["running"]
+    assert replayed.code == 0, replayed.err
+    assert again[0].startswith("identical ") and again[0] == again[1]
+    assert len(place.wspt("sql", "again", "FROM ticks", "--json").json) > 100

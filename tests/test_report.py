@@ -74,7 +74,7 @@ def test_a_leaderboard_reads_as_it_did(width: int, snapshot: SnapshotAssertion) 
 def test_runs_read_as_they_did(snapshot: SnapshotAssertion) -> None:
     paper = Paper(160)
     broken = Run(path=Path("runs/half"), manifest=None, problem="runs/half: expected a run, found none")
-    whole = Run(path=Path("runs/whole"), manifest=a_manifest("part-0.parquet", "part-1.parquet"))
+    whole = Run(path=Path("runs/whole"), manifest=a_manifest("part-0.parquet", "part-1.parquet"), status="finished")
 
     print_runs(paper.console, [whole, broken])
 

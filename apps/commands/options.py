@@ -111,4 +111,4 @@ def leaderboard_of(run: Path) -> list[dict[str, Any]]:
     # DuckDB is imported after the run: the engine freezes what is loaded, and a frozen DuckDB complains at exit.
     from apps.queries import open_run, rows
 
-    return rows(open_run(run), "FROM leaderboard")
+    return rows(open_run(run, with_log=False), "FROM leaderboard")

@@ -17,7 +17,7 @@ def sql(
     Its views: signals, orders, fills, positions, positions_now, equity, round_trips, leaderboard, events; and of its
     tape ticks, trades, quotes, feed. Times are ns UTC: make_timestamp_ns(ts) shows one as a date.
     """
-    from apps.queries import open_run, rows, table
+    from apps.queries import names_ticks, open_run, rows, table
     from apps.report import print_answer, stdout, to_json
     from recorder.runs import LATEST, find_run
 
@@ -25,10 +25,11 @@ def sql(
         raise UserProblem(f"sql: expected a run and one query in quotes, found {len(words)} words")
     run, query = (LATEST, words[0]) if len(words) == 1 else words
     folder = find_run(run, RUNS)
+    con = open_run(folder, with_log=names_ticks(query))
     if as_json:
-        print(to_json(rows(open_run(folder), query)))
+        print(to_json(rows(con, query)))
         return
-    print_answer(stdout(), *table(open_run(folder), query))
+    print_answer(stdout(), *table(con, query))
 
 
 def runs(as_json: AsJson = False) -> None:
