@@ -1,20 +1,19 @@
-"""wspt.toml and the command line's overrides, as typed structs with everything filled in."""
+"""What a run runs with: CONFIG of the strategies, wspt.toml and the command line, with everything filled in."""
 
+import hashlib
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from apps.config_file import ConfigFile, ExecutionFile, RecordingFile, StrategyFileConfig
 from apps.loader import StrategyFile
 from apps.problems import UserProblem, nearest
 from engine.execution import ORDER_LATENCY_NS, ExecutionConfig, assets
 from engine.money import ZERO, money
 
-CAPITAL = "100"
-"""What every strategy starts with, in its run's currency."""
 CURRENCIES = ("USD", "USDT", "USDC", "EUR")
 """The run's currency is the first of these that a symbol is quoted in, else the first quote by alphabet."""
 
@@ -27,39 +26,6 @@ OTHER_VENUE_FEES_BPS = ("10", "10")
 """A venue we do not know is not free of charge either."""
 
 
-class ExecutionFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Costs and delays as wspt.toml gives them; what is left out falls back to the venue's.
-
-    Fees and slippage in basis points, latency in milliseconds.
-    """
-
-    maker_bps: float | None = None
-    taker_bps: float | None = None
-    slippage_bps: float | None = None
-    latency_ms: float | None = None
-
-
-class StrategyFileConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One strategy's part of wspt.toml: overrides of its CONFIG, and its own costs and delays."""
-
-    config: dict[str, Any] = {}
-    execution: ExecutionFile = msgspec.field(default_factory=ExecutionFile)
-
-
-class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The whole of wspt.toml.
-
-    capital:   what each desk starts with, in `currency`.
-    currency:  of all desks; left out, it follows from the symbols.
-    execution: costs and delays by venue.
-    """
-
-    capital: float | str = CAPITAL
-    currency: str = ""
-    execution: dict[str, ExecutionFile] = {}
-    strategies: dict[str, StrategyFileConfig] = {}
-
-
 class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What one desk runs with, complete. A run's manifest keeps it, and `verify` uses nothing else."""
 
@@ -67,27 +33,16 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
     execution: ExecutionConfig
 
 
-class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run runs with, complete: money at the start, and each desk's settings by strategy name."""
+class RunConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a run runs with, complete: money at the start, and each desk's settings by strategy name.
+
+    recording:  how a live session keeps what arrives; None for a replay.
+    """
 
     capital: Decimal
     currency: str
     desks: dict[str, DeskConfig]
-
-
-def read_config(path: Path | None) -> ConfigFile:
-    """wspt.toml, or the defaults where there is none. Raises UserProblem for what is wrong in it."""
-    if path is None:
-        return ConfigFile()
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-        return msgspec.convert(values, ConfigFile)
-    except OSError as error:
-        raise UserProblem(f"{path}: expected a configuration file, found {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserProblem(f"{path}: expected TOML, found {error}") from error
-    except msgspec.ValidationError as error:
-        raise UserProblem(f"{path}: {_explained(str(error))}") from error
+    recording: RecordingFile | None = None
 
 
 def settle(
@@ -237,19 +192,6 @@ def _fitting(target: str, value: Any, own: Mapping[str, Any]) -> Any:
     )
 
 
-def _explained(message: str) -> str:
-    """msgspec's sentence, with a hint where it names an unknown key."""
-    if "unknown field" in message:
-        unknown = message.split("`")[1]
-        fields = {
-            name
-            for kind in (ConfigFile, StrategyFileConfig, ExecutionFile)
-            for name in msgspec.structs.asdict(kind()) or ()
-        }
-        return f"expected known keys, found {unknown!r}{nearest(unknown, fields)}"
-    return message
-
-
 def as_json(config: RunConfig) -> dict[str, Any]:
     """The configuration as plain values for the manifest, decimals as text."""
     plain: dict[str, Any] = msgspec.json.decode(_PLAIN.encode(config))
@@ -270,7 +212,12 @@ def from_json(values: Mapping[str, Any], strategies: Sequence[StrategyFile]) -> 
             if key not in own or msgspec.json.decode(_PLAIN.encode(own[key])) != value:
                 own[key] = tuple(value) if isinstance(own.get(key), tuple) and isinstance(value, list) else value
         desks[name] = DeskConfig(config=own, execution=written.desks[name].execution)
-    return RunConfig(capital=written.capital, currency=written.currency, desks=desks)
+    return msgspec.structs.replace(written, desks=desks)
+
+
+def fingerprint(configuration: Mapping[str, Any]) -> str:
+    """SHA-256 that names a configuration as `as_json` gives it, whatever the order of its keys."""
+    return hashlib.sha256(_PLAIN.encode(configuration)).hexdigest()
 
 
 _PLAIN = msgspec.json.Encoder(

@@ -18,7 +18,8 @@ from typing import Literal
 
 import msgspec
 
-from apps.config import RunConfig, as_json
+from apps.config import RunConfig, as_json, fingerprint
+from apps.config_file import RecordingFile
 from apps.desks import History, desks_of
 from apps.loader import StrategyFile
 from apps.problems import UserProblem
@@ -165,6 +166,7 @@ class Session(msgspec.Struct, kw_only=True):
     run:        folder of the run, or None to record only.
     simulated:  seed of a simulated venue to connect to in place of a real one, or None.
     duration:   seconds after which it ends, or None for until it is stopped.
+    recording:  how it is kept on disk.
     """
 
     profile: Profile
@@ -176,6 +178,7 @@ class Session(msgspec.Struct, kw_only=True):
     url: str | None = None
     simulated: int | None = None
     duration: float | None = None
+    recording: RecordingFile = msgspec.field(default_factory=RecordingFile)
 
 
 Watch = Callable[[Recording, Trading | None], None]
@@ -207,7 +210,14 @@ async def _run(session: Session, watch: Watch, every_s: float) -> Manifest | Non
         )
         feed = Feed(session.profile, session.symbols, url=url)
         sealing = SealingProcess(_made(session.tape))
-        log = FrameLog(session.tape, header, on_rotate=sealing.nudge)
+        log = FrameLog(
+            session.tape,
+            header,
+            part_bytes=round(session.recording.part_mb * 2**20),
+            part_age_ns=round(session.recording.part_minutes * 60e9),
+            sync_every_s=session.recording.sync_s,
+            on_rotate=sealing.nudge,
+        )
         recording = Recording(feed, log, header)
         if session.run is not None:
             create_run(session.run)
@@ -244,6 +254,7 @@ def _trading(session: Session, header: LogHeader) -> Trading:
         simulated=header.simulated,
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         configuration=as_json(config),
+        configuration_sha256=fingerprint(as_json(config)),
         strategies={file.strategy.name: record_of(file, config) for file in session.strategies},
         libraries=libraries(),
         tape=reference(None, str(session.tape), run, 0, header.venue),

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from apps.config import RunConfig, as_json
+from apps.config import RunConfig, as_json, fingerprint
 from apps.desks import Progress, Range, Stop, run_desks
 from apps.jobs import jobs_that_pay, run_jobs
 from apps.loader import StrategyFile
@@ -56,6 +56,7 @@ def replay(
             simulated=tape.simulated,
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
             configuration=as_json(config),
+            configuration_sha256=fingerprint(as_json(config)),
             strategies={file.strategy.name: record_of(file, config) for file in strategies},
             libraries=libraries(),
             tape=TapeReference(

@@ -94,7 +94,8 @@ def replay_strategy(strategy: str | Path, tape: str | Path, /, **config: Any) ->
     replay`, but wspt.toml is not read. A test should not depend on it. Raises UserProblem for a strategy, a tape or
     a parameter that `wspt replay` would refuse.
     """
-    from apps.config import ConfigFile, StrategyFileConfig, settle
+    from apps.config import settle
+    from apps.config_file import ConfigFile, StrategyFileConfig
     from apps.loader import load_strategy
     from apps.session import replay
     from recorder.tape import Tape

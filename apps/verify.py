@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from apps.config import RunConfig, from_json
+from apps.config import RunConfig, fingerprint, from_json
 from apps.desks import History, Progress, Range, batches_of, desks_of
 from apps.loader import StrategyFile, load_strategies
 from apps.problems import UserProblem
@@ -17,7 +17,7 @@ from engine.digest import run_digest
 from engine.engine import Engine
 from engine.events import Event
 from recorder.ledger import read_events
-from recorder.runs import STRATEGIES, Manifest, read_manifest, segment_paths, tape_paths
+from recorder.runs import MANIFEST, STRATEGIES, Manifest, read_manifest, segment_paths, tape_paths
 from recorder.tape import Tape
 
 
@@ -60,6 +60,8 @@ def verify(
         raise UserProblem(f"{run}: expected the strategies that ran, found no {', '.join(missing)}")
     files = [wanted[name] for name in sorted(wanted)]
     _check_code(run, manifest, files, is_current=current is not None)
+    if manifest.configuration_sha256 not in ("", fingerprint(manifest.configuration)):
+        raise UserProblem(f"{run}: expected the configuration that it ran with, found a changed one in {MANIFEST}")
     recorded = read_events(segment_paths(run, manifest))
     part = Range(from_ns=manifest.tape.from_ns, to_ns=manifest.tape.to_ns, stop_seq=manifest.tape.stop_seq)
     verdict, digests = _compare(tape, files, from_json(manifest.configuration, files), part, recorded, progress)

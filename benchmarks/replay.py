@@ -16,7 +16,8 @@ from pathlib import Path
 
 import workloads
 
-from apps.config import ConfigFile, settle
+from apps.config import settle
+from apps.config_file import ConfigFile
 from apps.loader import load_strategies
 from apps.session import replay
 from engine.snapshot import TradeSnapshot

@@ -74,6 +74,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     created:        ISO 8601, UTC.
     configuration:  of the engine and the venue: enough, with the strategies, to run the tape again.
+    configuration_sha256:  names it; empty where the writer gave it no name.
     strategies:     by the name of their desk.
     libraries:      versions of Python and the packages that had a part in it, by name.
     segments:       the ledger's sealed files in `ledger/`, in order.
@@ -90,6 +91,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     simulated: bool
     created: str
     configuration: dict[str, Any]  # JSON; its shape is the business of whoever runs the engine
+    configuration_sha256: str = ""
     strategies: dict[str, StrategyRecord]
     libraries: dict[str, str]
     tape: TapeReference

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from apps.config import ConfigFile, RunConfig, as_json, currency_of, from_json, read_config, settle
+from apps.config import RunConfig, as_json, currency_of, from_json, settle
+from apps.config_file import ConfigFile, lines_of, read_config
 from apps.loader import StrategyFile
 from apps.problems import UserProblem
 from engine.signals import Strategy, Trigger
@@ -193,7 +194,9 @@ def test_a_strategy_without_config_has_nothing_to_set() -> None:
     ("text", "sentence"),
     [
         ("capital = \n", r"wspt\.toml: expected TOML, found Invalid value \(at line 1"),
-        ("captial = 5\n", r"wspt\.toml: expected known keys, found 'captial'; did you mean 'capital'\?"),
+        ("captial = 5\n", r"wspt\.toml:1: expected one of capital, .*, found 'captial'; did you mean 'capital'\?"),
+        ("[recording]\n\nsync = 5\n", r"toml:3: expected one of .* in \[recording\], found 'sync'; .* 'sync_s'\?"),
+        ("[recording]\nsync_s = 0\n", r"wspt\.toml: .*recording\.sync_s"),
         ("[execution.kraken]\ntakerbps = 5\n", r"found 'takerbps'; did you mean 'taker_bps'\?"),
         ("[strategies.dip.confg]\nx = 5\n", r"found 'confg'; did you mean 'config'\?"),
         ("capital = true\n", r"wspt\.toml: .*\$\.capital"),
@@ -242,6 +245,21 @@ def test_the_file_may_speak_of_venues_that_are_not_on_this_tape(toml: Toml) -> N
     file = toml("[execution.binance]\ntaker_bps = 1\n[execution.my_broker]\ntaker_bps = 1\n")
 
     assert settled(file).desks["dip"].execution.taker_bps == Decimal(40)
+
+
+def test_a_line_is_found_for_every_key_however_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "wspt.toml"
+    path.write_text(
+        "# mine\ncapital = 5\n\n[strategies.dip.config]\nlevels = [\n  1,\n  2,\n]\nsize = 1\n"
+        "execution = {kraken = {taker_bps = 1}}\n"
+        "[execution]\nkraken.taker_bps = 2\n"
+    )
+
+    lines = lines_of(path)
+
+    assert lines["capital",] == 2
+    assert [lines["strategies", "dip", "config", key] for key in ("levels", "size", "execution")] == [5, 9, 10]
+    assert lines["execution", "kraken", "taker_bps"] == 12
 
 
 def test_without_a_file_there_are_the_defaults() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from apps.config import ConfigFile, settle
+from apps.config import settle
+from apps.config_file import ConfigFile
 from apps.loader import load_strategy
 from engine.desk import Desk
 from engine.engine import Engine

@@ -48,7 +48,8 @@ def test_the_tour_runs_as_it_is_written(place: Place) -> None:
     name, code = the_strategy()
     commands = tour()
     names = [command[0] for command in commands]
-    assert names == ["replay", "replay", "sql", "verify", "inspect", "live", "verify"]
+    assert names[:2] == ["replay", "replay"]
+    assert {"sql", "verify", "inspect", "live"} <= set(names)
 
     for number, words in enumerate(commands):
         if number == 1:

@@ -305,6 +305,39 @@ def test_a_neighbors_decimal_context_changes_neither_a_desk_nor_the_report(place
     assert "12345.67 each" in told.out
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [('"taker_bps": "40.000000000000"', '"taker_bps": "0"'), ('"every": 5', '"every": 7'), ('"USD"', '"BTC"')],
+)
+def test_a_configuration_that_was_changed_in_the_manifest_is_found(
+    before: str, after: str, place: Place, tape: Path
+) -> None:
+    place.wspt("replay", tape, "--out", "run")
+    manifest = place.folder / "run" / "run.json"
+    text = manifest.read_text()
+    assert before in text
+
+    manifest.write_text(text.replace(before, after))
+    answer = place.wspt("verify", "run")
+
+    assert answer.code == 2
+    assert "expected the configuration that it ran with" in answer.err
+
+
+def test_a_configuration_without_a_name_is_held_against_the_ledger_all_the_same(place: Place, tape: Path) -> None:
+    place.wspt("replay", tape, "--out", "run")
+    path = place.folder / "run" / "run.json"
+    manifest = json.loads(path.read_text())
+    manifest["configuration_sha256"] = ""
+    manifest["configuration"]["desks"]["eager"]["execution"]["taker_bps"] = "0"
+
+    path.write_text(json.dumps(manifest))
+    answer = place.wspt("verify", "run", "--json")
+
+    assert answer.code == 1
+    assert answer.json["first_difference"]["recorded"]["type"] == "OrderFilled"
+
+
 def test_a_desks_digest_that_was_changed_in_the_manifest_is_found(place: Place, tape: Path) -> None:
     place.wspt("replay", tape, "--out", "run")
     manifest = place.folder / "run" / "run.json"

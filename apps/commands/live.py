@@ -47,7 +47,10 @@ def live(
     as_json: AsJson = False,
 ) -> None:
     """Record a venue and run strategies on it as it happens; Ctrl+C ends it with a report."""
-    from apps.config import read_config, settle
+    import msgspec
+
+    from apps.config import settle
+    from apps.config_file import read_config
     from apps.live import Session, run_session
     from apps.loader import find_strategies, load_strategies
     from apps.report import print_replay, replay_json, stdout, to_json
@@ -57,8 +60,9 @@ def live(
     files = chosen(loaded, only or [])
     wanted = [name for file in files for name in file.strategy.symbols or ()]
     profile, names = subscription(venue, symbols, wanted)
+    file = read_config(config or (CONFIG if CONFIG.exists() else None))
     settings = settle(
-        read_config(config or (CONFIG if CONFIG.exists() else None)),
+        file,
         files,
         venue,
         names,
@@ -73,7 +77,8 @@ def live(
         tape=TAPES / run.name,
         run=run,
         strategies=files,
-        config=settings,
+        config=msgspec.structs.replace(settings, recording=file.recording),
+        recording=file.recording,
         url=url,
         simulated=seed if simulated else None,
         duration=seconds(duration),
@@ -92,6 +97,7 @@ def record(
     venue: Annotated[str, typer.Option(help="kraken or binance.")] = "kraken",
     symbols: Symbols = None,
     url: Annotated[str | None, typer.Option(help="Another address than the venue's own.")] = None,
+    config: ConfigPath = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the tape [a new one in data/tapes].")] = None,
     duration: Annotated[str | None, typer.Option(help="Stop after 30s, 5m or 2h.")] = None,
     simulated: Annotated[bool, typer.Option("--simulated", help="Record a made-up market.")] = False,
@@ -99,6 +105,7 @@ def record(
     as_json: AsJson = False,
 ) -> None:
     """Record a venue to a tape, without strategies; Ctrl+C ends it."""
+    from apps.config_file import read_config
     from apps.live import Session, run_session
     from apps.report import inspect_json, print_inspect, stdout, to_json
     from apps.watching import EVERY_S, status
@@ -114,6 +121,7 @@ def record(
         url=url,
         simulated=seed if simulated else None,
         duration=seconds(duration),
+        recording=read_config(config or (CONFIG if CONFIG.exists() else None)).recording,
     )
     run_session(session, watch=status, every_s=EVERY_S)
     if as_json:

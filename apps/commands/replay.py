@@ -49,7 +49,8 @@ def replay(
 
     Each has its own money. A leaderboard, a report and the digest follow.
     """
-    from apps.config import read_config, settle
+    from apps.config import settle
+    from apps.config_file import read_config
     from apps.desks import Range
     from apps.loader import find_strategies, load_strategies
     from apps.report import print_replay, replay_json, stdout, to_json
@@ -57,7 +58,8 @@ def replay(
 
     tape, given = tape_named(tapes)
     with redirect_stdout(sys.stderr):  # what strategies print is no result
-        files = chosen(load_strategies(find_strategies(strategies or [STRATEGIES])), only or [])
+        loaded = load_strategies(find_strategies(strategies or [STRATEGIES]))
+        files = chosen(loaded, only or [])
     settings = settle(
         read_config(config or (CONFIG if CONFIG.exists() else None)),
         files,
@@ -65,6 +67,7 @@ def replay(
         tape.symbols,
         capital=capital,
         overrides=override or [],
+        known=[file.strategy.name for file in loaded],
     )
     run = out or new_run(given[0])
     part = Range(from_ns=moment(start, "--from"), to_ns=moment(end, "--to"))
