@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from apps.commands import config, live, replay, runs, strategies, tapes
+from apps.commands import config, explain, live, replay, runs, strategies, tapes
 from recorder.problems import Problem
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 # In the order of `--help`. The modules import what a command needs when it runs, so that help answers at once.
 app.command()(replay.replay)
 app.command()(replay.verify)
+app.command()(explain.explain)
 app.command()(runs.sql)
 app.command()(tapes.inspect)
 app.command("import")(tapes.import_)

@@ -9,16 +9,15 @@ from typing import Any
 
 import msgspec
 
-from apps.config import RunConfig, fingerprint, from_json
-from apps.desks import History, Progress, Range, batches_of, desks_of
-from apps.loader import StrategyFile, load_strategies
+from apps.desks import History, Progress, batches_of, desks_of
+from apps.ingredients import Ingredients, ingredients
+from apps.loader import StrategyFile
 from apps.problems import UserProblem
 from engine.digest import run_digest
 from engine.engine import Engine
 from engine.events import Event
 from recorder.ledger import read_events
-from recorder.runs import MANIFEST, STRATEGIES, Manifest, read_manifest, segment_paths, tape_paths
-from recorder.tape import Tape
+from recorder.runs import read_manifest, segment_paths
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,21 +49,9 @@ def verify(
             f"{run}: expected a run that has ended, found one that is {manifest.status}; if it was killed, "
             f"`wspt recover {tapes}` and `wspt replay {tapes}` make it whole"
         )
-    tape = Tape.open(tape_paths(run, manifest))
-    if manifest.tape.identity and tape.identity != manifest.tape.identity:
-        raise UserProblem(f"{run}: expected the tape it was made of, found another one at {tape.paths[0]}")
-    strategies = current or load_strategies(sorted((run / STRATEGIES).glob("*.py")))
-    wanted = {name: file for file in strategies for name in [file.strategy.name] if name in manifest.strategies}
-    missing = sorted(set(manifest.strategies) - set(wanted))
-    if missing:
-        raise UserProblem(f"{run}: expected the strategies that ran, found no {', '.join(missing)}")
-    files = [wanted[name] for name in sorted(wanted)]
-    _check_code(run, manifest, files, is_current=current is not None)
-    if manifest.configuration_sha256 not in ("", fingerprint(manifest.configuration)):
-        raise UserProblem(f"{run}: expected the configuration that it ran with, found a changed one in {MANIFEST}")
+    made_of = ingredients(run, manifest, current=current)
     recorded = read_events(segment_paths(run, manifest))
-    part = Range(from_ns=manifest.tape.from_ns, to_ns=manifest.tape.to_ns, stop_seq=manifest.tape.stop_seq)
-    verdict, digests = _compare(tape, files, from_json(manifest.configuration, files), part, recorded, progress)
+    verdict, digests = _compare(made_of, recorded, progress)
     if verdict.identical and verdict.digest != manifest.digest:
         raise UserProblem(f"{run}: expected the digest of its ledger in the manifest, found {manifest.digest}")
     for name, digest in digests.items():
@@ -74,23 +61,12 @@ def verify(
     return verdict
 
 
-def _check_code(run: Path, manifest: Manifest, files: Sequence[StrategyFile], *, is_current: bool) -> None:
-    for file in files:
-        name = file.strategy.name
-        if not is_current and file.sha256 != manifest.strategies[name].sha256:
-            raise UserProblem(f"{run}: expected the code that ran in strategies/{name}.py, found a changed file")
-
-
 def _compare(
-    tape: Tape,
-    files: Sequence[StrategyFile],
-    config: RunConfig,
-    part: Range,
-    recorded: dict[str, list[Event]],
-    progress: Progress,
+    made_of: Ingredients, recorded: dict[str, list[Event]], progress: Progress
 ) -> tuple[Verdict, dict[str, str]]:
     """The verdict, and the digests of the desks' replayed histories."""
-    engine = Engine(desks_of(files, config))
+    files = made_of.files
+    engine = Engine(desks_of(files, made_of.config))
     history = History([file.strategy.name for file in files])
     seen = dict.fromkeys((file.strategy.name for file in files), 0)
     differences: dict[str, Difference] = {}
@@ -104,7 +80,7 @@ def _compare(
             seen[name] += len(own)
 
     with redirect_stdout(sys.stderr):
-        for batch in batches_of(tape, part):
+        for batch in batches_of(made_of.tape, made_of.part):
             take(engine.process(batch))
             progress(len(batch))
         take(engine.finish())
