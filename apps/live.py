@@ -1,8 +1,8 @@
 """A live session: what the feed brings is logged, assembled, handed to the engine, and its facts to the ledger.
 
 Nothing here decides anything that a replay would not decide alike. The frame log has a record before anybody looks
-at it; the assembler turns it into the rows that sealing will make of it again; the engine sees the rows one message
-at a time, where a replay sees them by the ten thousand.
+at it; the assembler turns it into the rows that sealing will make of it again; the engine sees the rows of what
+came together, most often one message, where a replay sees them by the ten thousand.
 """
 
 import asyncio
@@ -10,7 +10,8 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,8 +29,8 @@ from apps.session import libraries, record_of
 from apps.venue_server import VenueServer
 from engine.digest import run_digest
 from engine.engine import Engine
-from engine.events import Event
-from engine.ticks import Kind, Symbols, Tick, batch_of
+from engine.events import Event, OrderFilled
+from engine.ticks import Symbols, Tick, batch_of
 from recorder.assembly import Assembler
 from recorder.feed import Feed
 from recorder.frame_log import FrameLog, LogHeader, Record
@@ -42,8 +43,14 @@ from recorder.venues.profiles import Profile
 
 HEALED_BY_THE_VENUE = frozenset({"checksum", "gap", "resync"})
 """Feed events after which the venue is asked for a new book."""
+FILLS_SHOWN = 8
+"""The newest fills, kept for who watches."""
 WARM_UP_RECORDS = 2_000
 """Records after which what start-up left behind is taken out of the collector's sight."""
+
+
+Follow = Callable[[Sequence[Tick], Sequence[int], int, Symbols], None]
+"""Told rows, their times of receipt (ns), and the first one's seq."""
 
 
 class Recording:
@@ -54,33 +61,49 @@ class Recording:
         self.records = 0
         self.ticks = 0
         self.events: dict[str, int] = {}
-        self.prices: dict[str, float] = {}
         self.last_ns = 0
         self._log = log
         self._assembler = Assembler(header.venue, header.symbols)
         self._symbols = Symbols()
 
-    async def run(self, follow: Callable[[Sequence[Tick], int, int, Symbols], None]) -> None:
-        """Until the feed is stopped. `follow` gets the rows of each record, their time, the first one's seq."""
-        async with aclosing(self.feed.records()) as records:
-            async for record in records:
-                self._take(record, follow)
+    @property
+    def latest(self) -> Mapping[str, Tick]:
+        """The latest row of each symbol, with the touch as it is known."""
+        return self._assembler.latest
 
-    def _take(self, record: Record, follow: Callable[[Sequence[Tick], int, int, Symbols], None]) -> None:
-        self._log.append(record)
-        rows = self._assembler.take(record)
-        self.last_ns = rows.ts_recv
-        follow(rows.ticks, rows.ts_recv, self.ticks, self._symbols)
-        self.records += 1
-        self.ticks += len(rows.ticks)
-        for tick in rows.ticks:
-            if tick.kind == Kind.TRADE and tick.symbol is not None:
-                self.prices[tick.symbol] = tick.price
-            elif tick.kind == Kind.FEED and tick.note is not None:
+    async def run(self, follow: Follow) -> None:
+        """Until the feed is stopped. `follow` gets the rows of what came together."""
+        async with aclosing(self.feed.batches()) as batches:
+            async for records in batches:
+                self._take(records, follow)
+
+    def _take(self, records: Sequence[Record], follow: Follow) -> None:
+        self._log.append(*records)
+        ticks, times = self._assembled(records)
+        self.last_ns = times[-1]
+        follow(ticks, times, self.ticks, self._symbols)
+        was_warm = self.records >= WARM_UP_RECORDS
+        self.records += len(records)
+        self.ticks += len(ticks)
+        for tick in ticks:
+            if tick.note is not None:
                 self._mind(tick.symbol, tick.note)
-        if self.records == WARM_UP_RECORDS:
+        if not was_warm and self.records >= WARM_UP_RECORDS:
             gc.collect()
             gc.freeze()
+
+    def _assembled(self, records: Sequence[Record]) -> tuple[Sequence[Tick], list[int]]:
+        """The rows of some records, and the time of each."""
+        take = self._assembler.take
+        if len(records) == 1:
+            rows = take(records[0])
+            return rows.ticks, [rows.ts_recv] * len(rows.ticks)
+        ticks: list[Tick] = []
+        times: list[int] = []
+        for rows in map(take, records):
+            ticks += rows.ticks
+            times += [rows.ts_recv] * len(rows.ticks)
+        return ticks, times
 
     def _mind(self, symbol: str | None, note: str) -> None:
         event = msgspec.json.decode(note, type=_Event).event
@@ -99,15 +122,15 @@ class Trading:
     def __init__(self, strategies: Sequence[StrategyFile], config: RunConfig, run: Path, manifest: Manifest) -> None:
         self.engine = Engine(desks_of(strategies, config))
         self.manifest = manifest
-        self.fills: list[Event] = []
+        self.fills: deque[OrderFilled] = deque(maxlen=FILLS_SHOWN)
         self._run = run
         self._history = History([file.strategy.name for file in strategies])
         self._started = time.perf_counter()
         self._ledger = LiveLedger(run, self._sealed)
 
-    def follow(self, ticks: Sequence[Tick], ts_recv: int, seq: int, symbols: Symbols) -> None:
-        """The rows of one record."""
-        self._keep(self.engine.process(batch_of(ticks, [ts_recv] * len(ticks), seq, symbols)))
+    def follow(self, ticks: Sequence[Tick], times: Sequence[int], seq: int, symbols: Symbols) -> None:
+        """The rows of what came together; see `Follow`."""
+        self._keep(self.engine.process(batch_of(ticks, times, seq, symbols)))
 
     def finish(self, tape: Tape, given: str) -> Manifest:
         """The recording is over and sealed: the last marks, the sealed ledger, the manifest with its digests."""
@@ -140,7 +163,7 @@ class Trading:
         for name, own in self._history.split(events).items():
             lines += self._history.extend(name, own)
         self._ledger.append(events, lines)
-        self.fills = [*self.fills, *(event for event in events if type(event).__name__ == "OrderFilled")][-8:]
+        self.fills.extend(event for event in events if type(event) is OrderFilled)
 
     def _sealed(self, segments: list[str], tail: str) -> None:
         self.manifest = msgspec.structs.replace(self.manifest, segments=list(segments), tail=tail)
@@ -300,5 +323,5 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _nobody(ticks: Sequence[Tick], ts_recv: int, seq: int, symbols: Symbols) -> None:
+def _nobody(ticks: Sequence[Tick], times: Sequence[int], seq: int, symbols: Symbols) -> None:
     """Recording alone: nobody follows."""

@@ -17,7 +17,7 @@ def status(recording: Recording, trading: Trading | None) -> None:
     state = "connected" if feed.is_connected else f"NOT connected ({feed.last_problem or 'connecting'})"
     parts = [f"{datetime.now(UTC):%H:%M:%S}", f"{feed.profile.venue} {state}"]
     parts.append(f"{recording.records:,} messages, {recording.ticks:,} ticks")
-    parts += [f"{symbol} {price:g}" for symbol, price in sorted(recording.prices.items())[:4]]
+    parts += [f"{name} {tick.bid:g}/{tick.ask:g}" for name, tick in sorted(recording.latest.items())[:4]]
     trouble = {name: count for name, count in recording.events.items() if name in _TROUBLE}
     parts += [f"{name} {count}" for name, count in sorted(trouble.items())]
     parts += [f"rejected {name}" for name in feed.findings.rejected]

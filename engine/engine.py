@@ -52,7 +52,7 @@ class Engine:
     def process(self, batch: TickBatch) -> list[Event]:
         """The facts that these ticks make true, in the order in which they became so."""
         out: list[Event] = []
-        length = len(batch)
+        length = len(batch.kind)
         if not length:
             return out
         self.market.begin(batch)
@@ -127,7 +127,9 @@ class Engine:
         self._walks_all = self._must_walk_all()
         self._must_restart = False
         feed = batch.kind.find(_FEED, start)
-        stop = len(batch) if feed < 0 else feed
+        stop = len(batch.kind) if feed < 0 else feed
+        if feed < 0 and not self._walks_all and self._is_idle(batch, start):
+            return stop
         done = start  # rows before this one are dealt with, or do not matter
         if self._walks_all:
             done = self._walk_all(batch, start, stop)
@@ -162,6 +164,10 @@ class Engine:
             if self._must_restart:
                 return row + 1
         return self._leave(batch, done, stop)
+
+    def _is_idle(self, batch: TickBatch, start: int) -> bool:
+        """No row from `start` on asks anybody, and nothing falls due: as most messages of a live session are."""
+        return batch.ts[-1] < self._wake and batch.kind.translate(self._mask).find(1, start) < 0
 
     def _walk_all(self, batch: TickBatch, start: int, stop: int) -> int:
         """Every row that can move a price, while something rests; every row at all, while something is lost."""

@@ -22,6 +22,9 @@ TRADES_KEPT = 10_000
 _ROWS_PENDING = 262_144
 _BATCHES_PENDING = 64
 
+# Plain numbers: to look up a member of an enum costs as much as to look for a row.
+_TRADE, _QUOTE, _BOOK = int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BOOK)
+
 _decode_note = msgspec.json.Decoder(FeedNote).decode
 
 
@@ -119,7 +122,7 @@ class _BookFold:
             return
         kinds, symbols, flags, put = batch.kind, batch.symbol, batch.flags, self.book.put
         side, price, size = batch.side, batch.price, batch.size
-        row = kinds.find(Kind.BOOK, start, stop)
+        row = kinds.find(_BOOK, start, stop)
         while row >= 0:
             if symbols[row] == char:
                 flag = flags[row]
@@ -132,7 +135,7 @@ class _BookFold:
                 put(side[row], price[row], size[row])
                 if flag & LAST_OF_MESSAGE:
                     self._in_snapshot = False
-            row = kinds.find(Kind.BOOK, row + 1, stop)
+            row = kinds.find(_BOOK, row + 1, stop)
         self.next_seq = batch.first_seq + stop
 
     def lose(self, seq: int) -> None:
@@ -173,9 +176,10 @@ class Market:
         """Put `batch` in hand, before its first row."""
         self.batch = batch
         self.row = -1
-        self._has_quotes = batch.kind.find(Kind.QUOTE) >= 0 or batch.kind.find(Kind.BOOK) >= 0
-        for code in range(len(self.chars) + 1, len(batch.symbols)):
-            self.chars[batch.symbols[code]] = chr(code)
+        self._has_quotes = batch.kind.find(_QUOTE) >= 0 or batch.kind.find(_BOOK) >= 0
+        if len(batch.symbols) > len(self.chars) + 1:
+            for code in range(len(self.chars) + 1, len(batch.symbols)):
+                self.chars[batch.symbols[code]] = chr(code)
 
     def end(self) -> None:
         """The batch in hand is over: carry on what the next ones need of it."""
@@ -190,34 +194,46 @@ class Market:
                     self._last_trades[char] = batch.price[row]
         if self._has_quotes:
             self._quoted.update(compress(batch.symbol, batch.kind.translate(_QUOTING)))
-        self._pending.append(batch)
-        self._pending_rows += len(batch)
-        while self._pending_rows > _ROWS_PENDING or len(self._pending) > _BATCHES_PENDING:
-            self._retire(self._pending.popleft())
+        pending = self._pending
+        pending.append(batch)
+        self._pending_rows += len(batch.kind)
+        while self._pending_rows > _ROWS_PENDING or len(pending) > _BATCHES_PENDING:
+            self._retire(pending.popleft())
         self.batch = None
         self.row = -1
 
     def _present(self, batch: TickBatch) -> list[str]:
-        if len(batch) < len(self.chars):
+        if len(batch.kind) <= len(self.chars):
             return [char for char in dict.fromkeys(batch.symbol) if char != NO_SYMBOL]
         return list(self.chars.values())
 
     def _retire(self, batch: TickBatch) -> None:
-        self._pending_rows -= len(batch)
+        self._pending_rows -= len(batch.kind)
+        if batch.kind.find(_TRADE) >= 0:
+            self._retire_trades(batch)
+        if batch.kind.find(_BOOK) >= 0:
+            for char in self._present(batch):
+                if batch.symbol.find(char) >= 0:
+                    fold = self._books.get(char)
+                    if fold is None:
+                        fold = self._books[char] = _BookFold()
+                    fold.absorb(batch, char, len(batch.kind))
+
+    def _retire_trades(self, batch: TickBatch) -> None:
         for char in self._present(batch):
             if batch.traded.find(char) >= 0:
                 log = self._log_of(char)
                 if log.next_seq >= batch.first_seq + len(batch):
                     continue
-                later = sum(later.traded.count(char) for later in self._pending)
-                if log.series or later < TRADES_KEPT:
+                # Few rows hold few trades: a live session's batches are counted only where they could be enough.
+                if (
+                    log.series
+                    or self._pending_rows < TRADES_KEPT
+                    or sum(later.traded.count(char) for later in self._pending) < TRADES_KEPT
+                ):
                     log.absorb(batch, char, len(batch))
                 else:
                     log.skip(batch, char)
-        if batch.kind.find(Kind.BOOK) >= 0:
-            for char in self._present(batch):
-                if batch.symbol.find(char) >= 0:
-                    self._books.setdefault(char, _BookFold()).absorb(batch, char, len(batch))
 
     # -- the health of the feed ----------------------------------------------------------------------
 

@@ -78,6 +78,9 @@ class FeedNote(msgspec.Struct, kw_only=True, omit_defaults=True):
     min_notional: str | None = None
 
 
+_NO_COLUMNS: tuple[tuple[()], ...] = ((),) * len(Tick.__struct_fields__)
+_TRADE = int(Kind.TRADE)  # a plain number: to look up a member of an enum costs as much as to make a row's column
+
 FEED_LOST = frozenset({"disconnected", "gap", "stale", "checksum"})
 """Feed events after which nothing is known of the symbols they name (of all, where they name none)."""
 
@@ -171,22 +174,28 @@ class Symbols:
 
 def batch_of(ticks: Iterable[Tick], ts: Sequence[int], first_seq: int, symbols: Symbols) -> TickBatch:
     """A batch made of single ticks; `ts` holds their times of receipt, in ns and never falling."""
-    rows = list(ticks)
-    chars = [chr(symbols.code(row.symbol)) for row in rows]
+    # In one go through the rows: a live session makes a batch of nearly every message.
+    columns = tuple(zip(*map(msgspec.structs.astuple, ticks), strict=True)) or _NO_COLUMNS
+    kind, names, side, price, size, bid, bid_size, ask, ask_size, _, flags, _, note = columns
+    kinds = bytes(kind)
+    symbol = "".join([chr(code) for code in map(symbols.code, names)])
+    traded = symbol
+    if kinds.count(_TRADE) < len(kinds):
+        traded = "".join([char if one == _TRADE else NO_SYMBOL for one, char in zip(kinds, symbol, strict=True)])
     return TickBatch(
         first_seq=first_seq,
         ts=ts,
-        kind=bytes(row.kind for row in rows),
-        symbol="".join(chars),
-        traded="".join(char if row.kind == Kind.TRADE else NO_SYMBOL for row, char in zip(rows, chars, strict=True)),
+        kind=kinds,
+        symbol=symbol,
+        traded=traded,
         symbols=symbols.names,
-        side=[row.side for row in rows],
-        price=[row.price for row in rows],
-        size=[row.size for row in rows],
-        bid=[row.bid for row in rows],
-        bid_size=[row.bid_size for row in rows],
-        ask=[row.ask for row in rows],
-        ask_size=[row.ask_size for row in rows],
-        flags=[row.flags for row in rows],
-        notes={i: row.note for i, row in enumerate(rows) if row.note is not None},
+        side=side,
+        price=price,
+        size=size,
+        bid=bid,
+        bid_size=bid_size,
+        ask=ask,
+        ask_size=ask_size,
+        flags=flags,
+        notes={row: text for row, text in enumerate(note) if text is not None},
     )

@@ -60,6 +60,7 @@ class Assembler:
 
     symbols:          the canonical symbols that were asked for, where they are known.
     decoder:          the venue's, unless another is given.
+    latest:           the latest row of each symbol of which something is known.
     clock_reversals:  records whose wall clock read less than that of the record before.
     """
 
@@ -70,7 +71,7 @@ class Assembler:
         self._ts_recv: int | None = None
         self._wall_ns = 0
         self._is_connected = False
-        self._latest: dict[str, Tick] = {}
+        self.latest: dict[str, Tick] = {}
 
     @property
     def quality(self) -> Quality:
@@ -113,7 +114,7 @@ class Assembler:
             # A decoder that raises is a mistake of ours. The frame is on disk, and no frame may stop what comes after
             # it from getting there; what the decoder knew is in doubt, so it starts again as on a new connection.
             ticks = self._lost(frame.conn, error)
-        latest = self._latest
+        latest = self.latest
         for tick in ticks:
             symbol = tick.symbol
             if symbol is not None:
@@ -122,7 +123,7 @@ class Assembler:
 
     def _lost(self, conn: int, error: Exception) -> list[Tick]:
         self._decoder.connected(conn)
-        self._latest.clear()
+        self.latest.clear()
         self._decoder.quality.unparsed += 1
         return [_feed("gap", reason="decoder failed", error=type(error).__name__)]
 
@@ -149,7 +150,7 @@ class Assembler:
 
     def _disconnected(self, conn: int, reason: str) -> list[Tick]:
         self._is_connected = False
-        self._latest.clear()
+        self.latest.clear()
         return _with_parts(self._decoder.disconnected(conn), reason=reason)
 
     def _noted(self, text: str) -> Tick:
@@ -161,9 +162,9 @@ class Assembler:
         row = Tick(kind=Kind.FEED, symbol=note.symbol, note=text)
         if note.symbol is None:
             return row
-        before = self._latest.get(note.symbol)
+        before = self.latest.get(note.symbol)
         if note.event in FEED_LOST:
-            self._latest.pop(note.symbol, None)
+            self.latest.pop(note.symbol, None)
         elif before is not None:
             row.bid, row.bid_size, row.ask, row.ask_size = before.bid, before.bid_size, before.ask, before.ask_size
         return row

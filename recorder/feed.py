@@ -5,6 +5,7 @@ import random
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -21,6 +22,9 @@ from recorder.venues.profiles import Profile
 MESSAGE_MAX = 32 * 2**20
 """Bytes of the longest message that is taken. Books of 5 MB come in one message."""
 
+BATCH_MAX = 1024
+"""Records that are handed over together. One read of the socket brings fewer of any but the shortest messages."""
+
 _FRAME = int(RecordKind.FRAME)
 _UNDER_MAINTENANCE = (1012, 1013)  # close codes: service restart, try again later
 _NS = 1_000_000_000
@@ -30,7 +34,7 @@ _UNREACHABLE = (OSError, WebSocketException, ValueError, ImportError, EOFError)
 
 
 class Feed:
-    """One venue's stream. Iterate `records()` once, in `contextlib.aclosing`, and call the rest from the same loop.
+    """One venue's stream. Iterate `batches()` once, in one task and in `aclosing`; call the rest from the same loop.
 
     Whatever the venue or the network does becomes a record, never an exception:
 
@@ -110,16 +114,18 @@ class Feed:
         if self._line is not None:
             self._line.talk.heal(symbol)
 
-    async def records(self) -> AsyncGenerator[Record, None]:
-        """Everything that happens, in order, until `stop`."""
+    async def batches(self) -> AsyncGenerator[list[Record], None]:
+        """Everything that happens, in order, until `stop`: what is here is handed over together, and never waits."""
         inbox, pending = self._inbox, self._inbox.records
-        wall_ns, mono_ns = self._clock
-        self._last_ns = mono_ns()
+        inbox.open()
+        self._last_ns = self._clock.mono_ns()
         watching = self._start(self._watch())
         try:
             while True:
                 if pending:
-                    yield pending.popleft()
+                    batch = list(pending)
+                    pending.clear()
+                    yield batch
                     continue
                 if self._is_stopped:
                     break
@@ -139,20 +145,38 @@ class Feed:
                     continue
                 finally:
                     inbox.waiting = None
-                self._last_ns = now = mono_ns()
-                record = Record(wall_ns(), now, line.conn, _FRAME, payload)
-                # What is rare costs the hot path one look at a truth value.
-                if line.talk.is_open:
-                    line.talk.hear(payload)
-                if line.watch.awaited:
-                    line.watch.hear(payload, now)
-                while pending:
-                    yield pending.popleft()
-                yield record
+                batch = self._heard(line, payload)
+                while line.has_message() and len(batch) < BATCH_MAX:
+                    batch += self._heard(line, await line.receive(False))
+                yield batch
             if self._bug is not None:
                 raise self._bug
         finally:
             await self._shut(watching)
+
+    async def records(self) -> AsyncGenerator[Record, None]:
+        """The same one by one."""
+        async with aclosing(self.batches()) as batches:
+            async for batch in batches:
+                for record in batch:
+                    yield record
+
+    def _heard(self, line: "_Line", payload: bytes) -> list[Record]:
+        """A message with its stamp, behind what there is to say about it."""
+        wall_ns, mono_ns = self._clock
+        self._last_ns = now = mono_ns()
+        # What is rare costs the hot path one look at a truth value.
+        if line.talk.is_open:
+            line.talk.hear(payload)
+        if line.watch.awaited:
+            line.watch.hear(payload, now)
+        record = Record(wall_ns(), now, line.conn, _FRAME, payload)
+        pending = self._inbox.records
+        if not pending:
+            return [record]
+        told = [*pending, record]
+        pending.clear()
+        return told
 
     async def _connecting(self) -> None:
         """Begin an attempt to connect where none is under way, and wait until something happens."""
@@ -324,6 +348,11 @@ class _Line:
         self.renew_ns = renew_ns
         self.reason = ""
         self.pinged_ns = -1
+
+    def has_message(self) -> bool:
+        """To receive would not wait: a whole message is here. (No public way to ask; tests/test_feed.py holds it.)"""
+        frames = self.connection.recv_messages.frames.queue
+        return bool(frames) and frames[0].fin
 
 
 async def _say(connection: ClientConnection, payload: bytes) -> bool:

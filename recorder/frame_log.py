@@ -118,7 +118,7 @@ class LogRead(msgspec.Struct, frozen=True, kw_only=True):
 class FrameLog:
     """Appends records to the log of a folder, which it holds alone until it is closed.
 
-    `append` returns when the operating system has the record: no end of this process can lose it then. Once in
+    `append` returns when the operating system has the records: no end of this process can lose them then. Once in
     `sync_every_s` a thread has the disk take what was written, so that an end of the machine loses no more than
     that. Parts are cut before the record that would make one longer than `part_bytes`, or that comes `part_age_ns`
     after the part's first one.
@@ -159,17 +159,17 @@ class FrameLog:
             raise
         self._syncer = _Syncer(self.folder, self._file, sync_every_s, sync)
 
-    def append(self, record: Record) -> None:
-        """Write one record, in one piece.
+    def append(self, *records: Record) -> None:
+        """Write records, at least one, in one piece.
 
-        Raises LogProblem where it cannot be written, or where the disk has refused what was written before. What
-        there is of the record is cut off then, and the records before it stand.
+        Raises LogProblem where they cannot be written, or where the disk has refused what was written before. What
+        there is of these records is cut off then, and the records before them stand.
         """
         syncer = self._syncer
         if syncer.failure is not None:
             raise _unwritable(self.path, syncer.failure) from syncer.failure
-        mono_ns = record.mono_ns
-        data = _packed(record.wall_ns, mono_ns, record.conn, record.kind, record.payload)
+        mono_ns = records[0].mono_ns
+        data = b"".join([_packed(one.wall_ns, one.mono_ns, one.conn, one.kind, one.payload) for one in records])
         if self._began_ns is None:
             self._began_ns = mono_ns
         elif self._size + len(data) > self._part_bytes or mono_ns - self._began_ns >= self._part_age_ns:

@@ -34,15 +34,20 @@ class Inbox:
     conn:     number of the latest connection.
     """
 
-    __slots__ = ("_cancels_before", "_clock", "_woken", "conn", "records", "waiting")
+    __slots__ = ("_cancels_before", "_clock", "_consumer", "_woken", "conn", "records", "waiting")
 
     def __init__(self, clock: Clock, conn: int) -> None:
         self.records: deque[Record] = deque()
         self.waiting: asyncio.Task[Any] | None = None
         self.conn = conn
         self._clock = clock
+        self._consumer: asyncio.Task[Any] | None = None
         self._woken: asyncio.Task[Any] | None = None
         self._cancels_before = 0
+
+    def open(self) -> None:
+        """The current task is the one that will wait. To ask for it each time would cost a system call."""
+        self._consumer = asyncio.current_task()
 
     def put(self, kind: RecordKind, payload: bytes = b"") -> None:
         """Stamp a record, and have it handed over."""
@@ -55,9 +60,9 @@ class Inbox:
         self.put(RecordKind.NOTE, msgspec.json.encode({"event": event, **parts}))
 
     def begin(self) -> None:
-        """The current task waits from here on, to be woken until it sets `waiting` to None."""
-        self.waiting = task = asyncio.current_task()
-        assert task is not None
+        """The task waits from here on, to be woken until it sets `waiting` to None."""
+        self.waiting = task = self._consumer
+        assert task is not None, "open before"
         self._cancels_before = task.cancelling()
 
     async def wait(self) -> None:

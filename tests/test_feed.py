@@ -246,6 +246,21 @@ def test_no_message_is_lost_or_changes_places_while_the_feed_wakes_itself() -> N
     run(test())
 
 
+def test_messages_that_came_together_are_handed_over_together_and_none_waits_for_more() -> None:
+    frames = [b"\x81\x01%d" % number for number in range(5)]
+
+    async def handler(ws: ServerConnection) -> None:
+        ws.transport.write(b"".join(frames) + b"\x01\x02he")  # and the first fragment of another, which takes long
+        await mute(ws)
+
+    async def test() -> None:
+        async with a_venue(handler) as url, aclosing(Feed(quick(KRAKEN), [], url=url).batches()) as batches:
+            assert [record.kind for record in await anext(batches)] == [RecordKind.CONNECTED]
+            assert [record.payload for record in await anext(batches)] == [b"0", b"1", b"2", b"3", b"4"]
+
+    run(test())
+
+
 def test_time_that_passes_without_a_message_is_recorded_connected_or_not() -> None:
     async def test() -> None:
         async with a_venue(mute) as url:
