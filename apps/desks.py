@@ -16,7 +16,7 @@ from engine.desk import Desk
 from engine.digest import Chain, canonical_lines
 from engine.engine import Engine
 from engine.events import Event
-from engine.ticks import TickBatch
+from engine.ticks import Symbols, TickBatch
 from recorder.ledger import LedgerWriter
 from recorder.logs import LogWriter
 from recorder.runs import LEDGER
@@ -155,6 +155,6 @@ def _tell(failure: str) -> None:
     print(f"strategy failed: {failure}", file=sys.stderr)
 
 
-def batches_of(tape: Tape, part: Range) -> Iterator[TickBatch]:
-    """The batches of a part of a tape, a row group each."""
-    return tape.batches(ROW_GROUP, stop_seq=part.stop_seq, from_ns=part.from_ns, to_ns=part.to_ns)
+def batches_of(tape: Tape, part: Range, symbols: Symbols | None = None) -> Iterator[TickBatch]:
+    """The batches of a part of a tape, a row group each; `symbols` as in `Tape.batches`."""
+    return tape.batches(ROW_GROUP, stop_seq=part.stop_seq, from_ns=part.from_ns, to_ns=part.to_ns, symbols=symbols)

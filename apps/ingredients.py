@@ -38,6 +38,17 @@ def ingredients(
     tape = Tape.open(tape_paths(run, manifest))
     if manifest.tape.identity and tape.identity != manifest.tape.identity:
         raise UserProblem(f"{run}: expected the tape it was made of, found another one at {tape.paths[0]}")
+    files, config = code_of(run, manifest, current=current, only=only)
+    # A live run that has not ended does not say yet where it does.
+    stop_seq = manifest.tape.stop_seq or None
+    part = Range(from_ns=manifest.tape.from_ns, to_ns=manifest.tape.to_ns, stop_seq=stop_seq)
+    return Ingredients(tape=tape, files=files, config=config, part=part)
+
+
+def code_of(
+    run: Path, manifest: Manifest, *, current: Sequence[StrategyFile] | None = None, only: str | None = None
+) -> tuple[list[StrategyFile], RunConfig]:
+    """The same without the tape."""
     wanted = sorted(manifest.strategies if only is None else [only])
     saved = sorted((run / STRATEGIES).glob("*.py")) if only is None else [run / STRATEGIES / f"{only}.py"]
     found = {file.strategy.name: file for file in current or load_strategies(saved)}
@@ -51,9 +62,4 @@ def ingredients(
             raise UserProblem(f"{run}: expected the code that ran in strategies/{name}.py, found a changed file")
     if manifest.configuration_sha256 not in ("", fingerprint(manifest.configuration)):
         raise UserProblem(f"{run}: expected the configuration that it ran with, found a changed one in {MANIFEST}")
-    return Ingredients(
-        tape=tape,
-        files=files,
-        config=from_json(manifest.configuration, files),
-        part=Range(from_ns=manifest.tape.from_ns, to_ns=manifest.tape.to_ns, stop_seq=manifest.tape.stop_seq),
-    )
+    return files, from_json(manifest.configuration, files)

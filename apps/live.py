@@ -12,7 +12,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, redirect_stdout
+from contextlib import AsyncExitStack, ExitStack, aclosing, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -24,19 +24,30 @@ from apps.config_file import RecordingFile
 from apps.desks import History, desks_of
 from apps.loader import StrategyFile
 from apps.problems import UserProblem
+from apps.recovery import Past, Remade, put_away, take_up
 from apps.serving import simulated_source
 from apps.session import libraries, record_of
+from apps.simulator import START_NS
 from apps.venue_server import VenueServer
 from engine.digest import run_digest
 from engine.engine import Engine
 from engine.events import Event, OrderFilled
 from engine.ticks import Symbols, Tick, batch_of
-from recorder.assembly import Assembler
 from recorder.feed import Feed
-from recorder.frame_log import FrameLog, LogHeader, Record
+from recorder.frame_log import FrameLog, LogHeader, Record, RecordKind
 from recorder.live_ledger import LiveLedger
 from recorder.log_folder import RUNNING, FolderLock
-from recorder.runs import Manifest, TapeReference, create_run, save_strategy, tape_path, write_manifest
+from recorder.log_parts import assembler_after, parts_at
+from recorder.runs import (
+    FeedRecord,
+    Manifest,
+    TapeReference,
+    create_run,
+    next_segment,
+    save_strategy,
+    tape_path,
+    write_manifest,
+)
 from recorder.sealing import SealingProcess
 from recorder.tape import Tape
 from recorder.venues.profiles import Profile
@@ -56,15 +67,16 @@ Follow = Callable[[Sequence[Tick], Sequence[int], int, Symbols], None]
 class Recording:
     """The feed's records into a frame log, and as rows to whoever follows: `wspt record` is this alone."""
 
-    def __init__(self, feed: Feed, log: FrameLog, header: LogHeader) -> None:
+    def __init__(self, feed: Feed, log: FrameLog, header: LogHeader, past: Past | None = None) -> None:
         self.feed = feed
         self.records = 0
-        self.ticks = 0
+        self.ticks = past.remade.stop_seq if past else 0
         self.events: dict[str, int] = {}
         self.last_ns = 0
         self._log = log
-        self._assembler = Assembler(header.venue, header.symbols)
-        self._symbols = Symbols()
+        self._assembler = assembler_after(parts_at([log.folder]) if past else [], header)
+        self._symbols = past.remade.symbols if past else Symbols()
+        self._past = past
 
     @property
     def latest(self) -> Mapping[str, Tick]:
@@ -73,6 +85,10 @@ class Recording:
 
     async def run(self, follow: Follow) -> None:
         """Until the feed is stopped. `follow` gets the rows of what came together."""
+        if self._past is not None:
+            # Nobody was there to see what happened since: what was known is lost, and the tape says so first.
+            stamps = time.time_ns(), time.monotonic_ns(), self._past.conn
+            self._take([Record(*stamps, RecordKind.DISCONNECTED, b"the session was interrupted")], follow)
         async with aclosing(self.feed.batches()) as batches:
             async for records in batches:
                 self._take(records, follow)
@@ -119,14 +135,21 @@ class _Event(msgspec.Struct):
 class Trading:
     """The engine behind a recording: rows in, facts into the ledger of `run`."""
 
-    def __init__(self, strategies: Sequence[StrategyFile], config: RunConfig, run: Path, manifest: Manifest) -> None:
-        self.engine = Engine(desks_of(strategies, config))
+    def __init__(
+        self,
+        strategies: Sequence[StrategyFile],
+        config: RunConfig,
+        run: Path,
+        manifest: Manifest,
+        past: Remade | None = None,
+    ) -> None:
+        self.engine = past.engine if past else Engine(desks_of(strategies, config))
         self.manifest = manifest
         self.fills: deque[OrderFilled] = deque(maxlen=FILLS_SHOWN)
         self._run = run
-        self._history = History([file.strategy.name for file in strategies])
+        self._history = past.history if past else History([file.strategy.name for file in strategies])
         self._started = time.perf_counter()
-        self._ledger = LiveLedger(run, self._sealed)
+        self._ledger = LiveLedger(run, self._sealed, segments=past.segments if past else (), number=next_segment(run))
 
     def follow(self, ticks: Sequence[Tick], times: Sequence[int], seq: int, symbols: Symbols) -> None:
         """The rows of what came together; see `Follow`."""
@@ -189,6 +212,7 @@ class Session(msgspec.Struct, kw_only=True):
     run:        folder of the run, or None to record only.
     simulated:  seed of a simulated venue to connect to in place of a real one, or None.
     duration:   seconds after which it ends, or None for until it is stopped.
+    resumes:    it goes on with a run that is there, rather than begin one.
     recording:  how it is kept on disk.
     """
 
@@ -201,6 +225,7 @@ class Session(msgspec.Struct, kw_only=True):
     url: str | None = None
     simulated: int | None = None
     duration: float | None = None
+    resumes: bool = False
     recording: RecordingFile = msgspec.field(default_factory=RecordingFile)
 
 
@@ -213,14 +238,22 @@ def run_session(session: Session, *, watch: Watch, every_s: float) -> Manifest |
     Returns the run's final manifest, None where nothing but recording was asked for. Raises UserProblem where the
     venue never could be reached.
     """
-    return asyncio.run(_run(session, watch, every_s))
+    with ExitStack() as held:
+        past = None
+        if session.run is not None:
+            if not session.resumes:
+                create_run(session.run)
+            held.enter_context(FolderLock(session.run, RUNNING))
+            if session.resumes:
+                past = take_up(session.run)
+        return asyncio.run(_run(session, past, watch, every_s))
 
 
-async def _run(session: Session, watch: Watch, every_s: float) -> Manifest | None:
+async def _run(session: Session, past: Past | None, watch: Watch, every_s: float) -> Manifest | None:
     async with AsyncExitStack() as stack:
         url = session.url
         if session.simulated is not None:
-            server = VenueServer(simulated_source(session.simulated), speed=1.0)
+            server = VenueServer(simulated_source(session.simulated, after_s=_simulated_s(past)), speed=1.0)
             await stack.enter_async_context(server)
             url = server.url
         header = LogHeader(
@@ -231,21 +264,18 @@ async def _run(session: Session, watch: Watch, every_s: float) -> Manifest | Non
             created=time.time_ns(),
             libraries=libraries(),
         )
-        feed = Feed(session.profile, session.symbols, url=url)
-        sealing = SealingProcess(_made(session.tape))
-        log = FrameLog(
-            session.tape,
-            header,
-            part_bytes=round(session.recording.part_mb * 2**20),
-            part_age_ns=round(session.recording.part_minutes * 60e9),
-            sync_every_s=session.recording.sync_s,
-            on_rotate=sealing.nudge,
-        )
-        recording = Recording(feed, log, header)
-        if session.run is not None:
-            create_run(session.run)
-            stack.enter_context(FolderLock(session.run, RUNNING))
-        trading = _trading(session, header) if session.run is not None else None
+        feed = Feed(session.profile, session.symbols, url=url, first_conn=past.conn + 1 if past else 0)
+
+        def seal() -> None:
+            sealing.nudge()
+
+        # The log first: its lock keeps a second recorder out. It is closed first, too: what it wrote last is sealed.
+        log = stack.enter_context(_log(session, header, seal))
+        sealing = SealingProcess(session.tape)
+        stack.callback(sealing.close)
+        stack.callback(log.close)
+        recording = Recording(feed, log, header, past)
+        trading = _trading(session, header, past) if session.run is not None else None
         watcher = asyncio.create_task(_watch(recording, trading, watch, every_s))
         _stop_on_signals(feed, session.duration)
         print(_begun(session, header), file=sys.stderr, flush=True)
@@ -254,20 +284,33 @@ async def _run(session: Session, watch: Watch, every_s: float) -> Manifest | Non
                 await recording.run(trading.follow if trading else _nobody)
         finally:
             watcher.cancel()
-            log.close()
-            sealing.close()
     for problem in sealing.problems:
         print(f"wspt: {problem}", file=sys.stderr)
     if not feed.was_connected:
-        if trading is not None:
+        if trading is not None and past is None:
             trading.give_up()
+        elif trading is not None:
+            trading.finish(Tape.open(session.tape), str(session.tape))
         raise UserProblem(f"{header.url}: expected a venue to connect to, found none: {feed.last_problem}")
     return trading.finish(Tape.open(session.tape), str(session.tape)) if trading else None
 
 
-def _trading(session: Session, header: LogHeader) -> Trading:
+def _log(session: Session, header: LogHeader, on_rotate: Callable[[], None]) -> FrameLog:
+    return FrameLog(
+        session.tape,
+        header,
+        part_bytes=round(session.recording.part_mb * 2**20),
+        part_age_ns=round(session.recording.part_minutes * 60e9),
+        sync_every_s=session.recording.sync_s,
+        on_rotate=on_rotate,
+    )
+
+
+def _trading(session: Session, header: LogHeader, past: Past | None) -> Trading:
     run, config = session.run, session.config
     assert run is not None and config is not None
+    if past is not None:
+        return _resumed(session, run, config, past)
     for file in session.strategies:
         save_strategy(run, file.strategy.name, file.source)
     kind: Literal["live"] = "live"
@@ -281,8 +324,31 @@ def _trading(session: Session, header: LogHeader) -> Trading:
         strategies={file.strategy.name: record_of(file, config) for file in session.strategies},
         libraries=libraries(),
         tape=reference(None, str(session.tape), run, 0, header.venue),
+        feed=FeedRecord(symbols=session.symbols, url=session.url, seed=session.simulated),
     )
     return Trading(session.strategies, config, run, manifest)
+
+
+def _resumed(session: Session, run: Path, config: RunConfig, past: Past) -> Trading:
+    """The desks as they were left, and a manifest that says that the run goes on."""
+    manifest = msgspec.structs.replace(
+        past.manifest,
+        status="running",
+        tape=reference(None, str(session.tape), run, 0, past.manifest.tape.venue),
+        feed=FeedRecord(symbols=session.symbols, url=session.url, seed=session.simulated),
+        digests={},
+        digest=None,
+    )
+    trading = Trading(session.strategies, config, run, manifest, past.remade)
+    put_away(run, past.manifest, trading.manifest, past.remade)
+    return trading
+
+
+def _simulated_s(past: Past | None) -> int:
+    """How far into the simulated market a session begins: behind what the one before saw of it."""
+    if past is None or past.event_ns is None:
+        return 0
+    return max(0, past.event_ns - START_NS) // 1_000_000_000 + 1
 
 
 async def _watch(recording: Recording, trading: Trading | None, watch: Watch, every_s: float) -> None:
@@ -313,14 +379,6 @@ def _begun(session: Session, header: LogHeader) -> str:
     return (
         f"{venue} at {header.url}{at} {', '.join(session.symbols)}: recording to {session.tape}{desks}; Ctrl+C ends it"
     )
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserProblem(f"{folder}: expected a folder to record into, found: {error.strerror}") from error
-    return folder
 
 
 def _nobody(ticks: Sequence[Tick], times: Sequence[int], seq: int, symbols: Symbols) -> None:

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from apps.simulated_market import PairModel
-from apps.simulator import DEFAULT_MARKETS, simulate
+from apps.simulator import DEFAULT_MARKETS, START_NS, WARM_UP_S, simulate
 from engine.ticks import LAST_OF_MESSAGE, NAN, Tick
 from recorder.tape import Tape
 from recorder.venues import Frame
@@ -61,12 +61,16 @@ def tape_source(tape: Tape) -> Source:
 
 
 def simulated_source(
-    seed: int = 7, seconds: float = ENDLESS_S, markets: Sequence[PairModel] = DEFAULT_MARKETS
+    seed: int = 7,
+    seconds: float = ENDLESS_S,
+    markets: Sequence[PairModel] = DEFAULT_MARKETS,
+    *,
+    after_s: int = 0,
 ) -> Source:
-    """A simulated Kraken, for a length or without an end."""
+    """A simulated Kraken, for a length or without an end; from the beginning, or `after_s` seconds into it."""
 
     def frames() -> Iterator[Frame]:
-        return simulate(markets, seconds, seed)
+        return simulate(markets, seconds, seed, START_NS + after_s * 1_000_000_000, WARM_UP_S + after_s)
 
     def messages() -> Iterator[Message]:
         decoder = KrakenDecoder()

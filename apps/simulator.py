@@ -53,16 +53,18 @@ def simulate(
     seconds: float = 600.0,
     seed: int = 7,
     start_ns: int = START_NS,
+    warm_up_s: float = WARM_UP_S,
 ) -> Iterator[Frame]:
     """The frames of one connection to a simulated Kraken, from its first status to the last event.
 
     The stream holds what `subscribe_messages` asks for: instruments, books of depth 10, quotes and trades. The same
     arguments give the same bytes, and a market does not depend on which others there are. `ts_recv` is
-    the venue's time plus a delay, and never runs backwards.
+    the venue's time plus a delay, and never runs backwards. A later start with a warm-up that is longer by as much
+    is the same market, later.
     """
     connection = _Connection(Chance(f"{seed} network"))
     running = [SimulatedMarket(model, seed) for model in markets]
-    past = [_warm_up(market, start_ns) for market in running]
+    past = [_warm_up(market, start_ns, warm_up_s) for market in running]
     yield from connection.frames(start_ns, _opening(running, past, start_ns))
     live = (_events(market, index, start_ns, seconds) for index, market in enumerate(running))
     for ts, _, payloads in merge(*live, _heartbeats(len(running), start_ns, seconds)):
@@ -86,10 +88,10 @@ class _Connection:
             yield Frame(ts_recv=self._last_ns, payload=payload)
 
 
-def _warm_up(market: SimulatedMarket, start_ns: int) -> list[Deal]:
+def _warm_up(market: SimulatedMarket, start_ns: int, seconds: float) -> list[Deal]:
     """Runs the market up to `start_ns`, and answers its last trades."""
     deals: deque[Deal] = deque(maxlen=_TRADES_IN_SNAPSHOT)
-    for now in steps(start_ns - int(WARM_UP_S * 1e9), WARM_UP_S):
+    for now in steps(start_ns - int(seconds * 1e9), seconds):
         change = market.advance(now)
         if change is not None:
             deals.extend(change.deals)

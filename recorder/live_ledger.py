@@ -17,6 +17,7 @@ class LiveLedger:
     Write a tick to the frame log before the events that it caused: the caller's order is the promise that no
     event is on disk without its tick.
 
+    segments:  that the run's ledger has already, in order; number: of the next file, which no other has.
     on_change:  told the sealed segments and the name of the open tail whenever they change; the manifest
                 should say so before anything else happens.
     """
@@ -26,13 +27,16 @@ class LiveLedger:
         run: Path,
         on_change: Callable[[list[str], str], None],
         *,
+        segments: Sequence[str] = (),
+        number: int = 0,
         events_per_segment: int = EVENTS_PER_SEGMENT,
     ) -> None:
         self._folder = run / LEDGER
         self._on_change = on_change
         self._events_per_segment = events_per_segment
-        self._segments: list[str] = []
-        self._number = 0
+        self._segments = list(segments)
+        self._number = number
+        self._sealed_tail = ""
         self._waiting = 0
         self._begin()
 
@@ -50,8 +54,8 @@ class LiveLedger:
     def close(self) -> list[str]:
         """Seal what is left; the names of all segments."""
         self._seal()
-        self._on_change(self._segments, "")
-        self._unlink()
+        self._on_change(list(self._segments), "")
+        (self._folder / self._sealed_tail).unlink()
         return self._segments
 
     def _begin(self) -> None:
@@ -60,13 +64,11 @@ class LiveLedger:
         self._writer = LedgerWriter(self._folder, self._number)
         self._waiting = 0
         self._on_change(list(self._segments), self._name)
-        if self._number:
-            (self._folder / f"live-{self._number - 1:06d}.jsonl").unlink()
+        if self._sealed_tail:
+            (self._folder / self._sealed_tail).unlink()
 
     def _seal(self) -> None:
         os.close(self._tail)
         self._segments += self._writer.close()
         self._number += 1
-
-    def _unlink(self) -> None:
-        (self._folder / self._name).unlink()
+        self._sealed_tail = self._name

@@ -83,6 +83,11 @@ class PartMaker:
         return assembler
 
 
+def assembler_after(parts: Sequence[Part], header: LogHeader) -> Assembler:
+    """An assembler for the log behind some parts of its recording, which knows what was known at their end."""
+    return PartMaker(parts)._assembler_for(header)
+
+
 def parts_at(places: Sequence[str | Path]) -> list[Part]:
     """The parts of the tapes at some places, each once: files as they are, logs by the rows they hold by now.
 

@@ -69,6 +69,19 @@ class TapeReference(msgspec.Struct, frozen=True, kw_only=True):
     to_ns: int | None = None
 
 
+class FeedRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a live run listened to: enough to go on with it.
+
+    symbols:  canonical names that were asked for.
+    url:      another address than the venue's own, or None.
+    seed:     of the simulated market that it listened to, or None.
+    """
+
+    symbols: list[str]
+    url: str | None = None
+    seed: int | None = None
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What `run.json` says.
 
@@ -77,6 +90,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     configuration_sha256:  names it; empty where the writer gave it no name.
     strategies:     by the name of their desk.
     libraries:      versions of Python and the packages that had a part in it, by name.
+    feed:           of a live run, else None.
     segments:       the ledger's sealed files in `ledger/`, in order.
     tail:           its open file in `ledger/`, JSON Lines, with the events after those; empty where there is none.
                     Nothing else there counts.
@@ -95,6 +109,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     strategies: dict[str, StrategyRecord]
     libraries: dict[str, str]
     tape: TapeReference
+    feed: FeedRecord | None = None
     segments: list[str] = []
     tail: str = ""
     digests: dict[str, str] = {}
@@ -197,6 +212,12 @@ def segment_paths(run: Path, manifest: Manifest) -> list[Path]:
 def tail_path(run: Path, manifest: Manifest) -> Path | None:
     """The open file of the run's ledger, where it has one. It is gone once it is sealed: read the manifest again."""
     return run / LEDGER / _plain(run, manifest.tail) if manifest.tail else None
+
+
+def next_segment(run: Path) -> int:
+    """A number for a file of the ledger that no file has, whether it counts or a crash left it."""
+    numbers = [path.name.partition(".")[0].rpartition("-")[2] for path in (run / LEDGER).rglob("*-*.*")]
+    return max((int(number) for number in numbers if number.isdigit()), default=-1) + 1
 
 
 def tape_path(given: str, run: Path) -> TapePath:

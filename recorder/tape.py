@@ -137,13 +137,15 @@ class Tape:
         stop_seq: int | None = None,
         from_ns: int | None = None,
         to_ns: int | None = None,
+        symbols: Symbols | None = None,
     ) -> Iterator[TickBatch]:
         """What the engine walks: the ticks of a range in their order, at most `rows` at a time.
 
         A batch never reaches over the end of a row group, so it may be shorter than `rows`. Codes of symbols
-        are given as their row groups are read, and hold for this one walk of the tape.
+        are given as their row groups are read, and hold for this one walk of the tape; or, where `symbols` are
+        given, for whatever is known by them.
         """
-        symbols = Symbols()
+        symbols = symbols or Symbols()
         for group, table in _read_ahead(self._touching(start_seq, stop_seq, from_ns, to_ns), COLUMNS):
             ticks = _checked(group, table, symbols)
             start, stop = _rows_of(ticks, start_seq, stop_seq, from_ns, to_ns)

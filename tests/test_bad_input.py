@@ -200,9 +200,10 @@ def test_a_run_that_was_cut_short_is_not_taken_for_a_whole_one(place: Place, tap
     manifest = place.folder / "run" / "run.json"
     manifest.write_text(manifest.read_text().replace('"finished"', '"running"'))
 
-    sentence = refused(place.wspt("verify", "run"))
+    answer = place.wspt("verify", "run")
 
-    assert sentence.startswith("run: expected a run that has ended, found one that is running; if it was killed, ")
+    assert answer.err.startswith("run is crashed and has no end yet: compared the ")
+    assert "`wspt recover run` makes it whole" in answer.err
 
 
 def test_a_run_never_goes_into_a_folder_that_has_something_in_it(place: Place, tape: Path) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from apps.commands.options import (
     CONFIG,
+    RUNS,
     STRATEGIES,
     TAPES,
     AsJson,
@@ -17,6 +18,7 @@ from apps.commands.options import (
     RunFolder,
     Strategies,
     chosen,
+    free_name,
     leaderboard_of,
     new_run,
     seconds,
@@ -26,13 +28,15 @@ from apps.commands.options import (
 from apps.problems import UserProblem, nearest
 
 if TYPE_CHECKING:
+    from apps.live import Session
     from recorder.venues.profiles import Profile
 
+SEED = 7
 Symbols = Annotated[str | None, typer.Option(help="BTC/USD,ETH/USD: what to subscribe to.")]
 
 
 def live(
-    venue: Annotated[str, typer.Option(help="kraken or binance.")] = "kraken",
+    venue: Annotated[str | None, typer.Option(help="kraken or binance [kraken].")] = None,
     symbols: Symbols = None,
     url: Annotated[str | None, typer.Option(help="Another address than the venue's own.")] = None,
     strategies: Strategies = None,
@@ -43,18 +47,76 @@ def live(
     out: RunFolder = None,
     duration: Annotated[str | None, typer.Option(help="Stop after 30s, 5m or 2h.")] = None,
     simulated: Annotated[bool, typer.Option("--simulated", help="Trade a made-up market instead of a venue.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the simulated market.")] = 7,
+    seed: Annotated[int | None, typer.Option(help="Of the simulated market [7].")] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Go on with a live run that was stopped or killed.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Record a venue and run strategies on it as it happens; Ctrl+C ends it with a report."""
+    from apps.live import run_session
+    from apps.report import print_replay, replay_json, stdout, to_json
+    from apps.resuming import resumed_session
+    from apps.watching import EVERY_S, print_next_steps, status
+    from recorder.runs import find_run
+
+    if resume is None:
+        session = new_session(
+            venue or "kraken", symbols, url, strategies, only, override, capital, config, out, simulated, seed or SEED
+        )
+    else:
+        refuse_with_resume(
+            symbols=symbols,
+            strategies=strategies,
+            only=only,
+            set=override,
+            capital=capital,
+            config=config,
+            out=out,
+            simulated=simulated,
+            seed=seed,
+        )
+        session = resumed_session(find_run(resume, RUNS), venue=venue, url=url)
+    session.duration = seconds(duration)
+    run = session.run
+    assert run is not None
+    manifest = run_session(session, watch=status, every_s=EVERY_S)
+    assert manifest is not None
+    leaderboard = leaderboard_of(run)
+    if as_json:
+        print(to_json(replay_json(str(run), manifest, leaderboard)))
+    else:
+        print_next_steps(run)
+        print_replay(stdout(), str(run), manifest, leaderboard)
+
+
+def refuse_with_resume(**given: object) -> None:
+    """A run goes on as it was: what would make it another one is not for it."""
+    for name, value in given.items():
+        if value not in (None, False):
+            raise UserProblem(f"--{name}: a run that is resumed keeps its own; leave it out, or begin a new run")
+
+
+def new_session(
+    venue: str,
+    symbols: str | None,
+    url: str | None,
+    strategies: list[Path] | None,
+    only: list[str] | None,
+    override: list[str] | None,
+    capital: str | None,
+    config: Path | None,
+    out: Path | None,
+    simulated: bool,
+    seed: int,
+) -> "Session":
+    """A session that begins a run, as the options ask for it."""
     import msgspec
 
     from apps.config import settle
     from apps.config_file import read_config
-    from apps.live import Session, run_session
+    from apps.live import Session
     from apps.loader import find_strategies, load_strategies
-    from apps.report import print_replay, replay_json, stdout, to_json
-    from apps.watching import EVERY_S, print_next_steps, status
 
     loaded = load_strategies(find_strategies(strategies or [STRATEGIES]))
     files = chosen(loaded, only or [])
@@ -71,26 +133,17 @@ def live(
         known=[file.strategy.name for file in loaded],
     )
     run = out or new_run(f"{venue}-live")
-    session = Session(
+    return Session(
         profile=profile,
         symbols=names,
-        tape=TAPES / run.name,
+        tape=free_name(TAPES / run.name),
         run=run,
         strategies=files,
         config=msgspec.structs.replace(settings, recording=file.recording),
         recording=file.recording,
         url=url,
         simulated=seed if simulated else None,
-        duration=seconds(duration),
     )
-    manifest = run_session(session, watch=status, every_s=EVERY_S)
-    assert manifest is not None
-    leaderboard = leaderboard_of(run)
-    if as_json:
-        print(to_json(replay_json(str(run), manifest, leaderboard)))
-    else:
-        print_next_steps(run)
-        print_replay(stdout(), str(run), manifest, leaderboard)
 
 
 def record(

@@ -58,12 +58,15 @@ def chosen(files: "list[StrategyFile]", names: list[str]) -> "list[StrategyFile]
 
 
 def new_run(tape: str) -> Path:
-    stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{Path(tape).stem}"
-    number = 1
-    path = RUNS / stem
+    return free_name(RUNS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{Path(tape).stem}")
+
+
+def free_name(wanted: Path) -> Path:
+    """This path, or the first of `path-2`, `path-3` ... at which there is nothing yet."""
+    path, number = wanted, 1
     while path.exists():
         number += 1
-        path = RUNS / f"{stem}-{number}"
+        path = wanted.with_name(f"{wanted.name}-{number}")
     return path
 
 

@@ -104,9 +104,9 @@ def verify(
 
     Prints `identical` and the digest, or the first event that differs: which desk, which event, both versions.
     """
+    from apps.comparison import difference_as_json
     from apps.loader import find_strategies, load_strategies
     from apps.report import print_difference, stdout, to_json
-    from apps.verify import difference_as_json
     from apps.verify import verify as run_verify
     from recorder.runs import find_run, read_manifest
 
@@ -115,6 +115,10 @@ def verify(
         files = load_strategies(find_strategies(strategies or [STRATEGIES])) if current or strategies else None
         verdict = run_verify(folder, current=files, progress=progress)
     difference = difference_as_json(verdict.first_difference)
+    if verdict.status in ("running", "crashed"):
+        whole = f"; `wspt recover {run}` makes it whole" if verdict.status == "crashed" else ""
+        so_far = f"compared the {verdict.events:,} events that are on disk"
+        print(f"{run} is {verdict.status} and has no end yet: {so_far}{whole}", file=sys.stderr)
     if as_json:
         print(
             to_json(
@@ -123,6 +127,7 @@ def verify(
                     "events": verdict.events,
                     "digest": verdict.digest,
                     "first_difference": difference,
+                    **({"status": verdict.status} if verdict.status in ("running", "crashed") else {}),
                 }
             )
         )

@@ -2,12 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apps.commands.options import AsJson, TapeNames, tape_named
+from apps.commands.options import RUNS, AsJson, TapeNames, tape_named
 from apps.problems import UserProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from recorder.sealing import SealedLog
 
 
 def inspect(
@@ -61,16 +66,57 @@ def simulate(
 
 
 def recover(
-    tape: Annotated[Path, typer.Argument(help="Folder of a recording that ended before it could be sealed.")],
+    place: Annotated[str, typer.Argument(metavar="RUN|TAPE", help="A run, or a recording, that was killed.")],
 ) -> None:
-    """Seal what a crash left behind; what was whole is kept, what was torn is set aside."""
+    """Make whole what a crash left: a tape is sealed, a run's history made again from it.
+
+    What was whole is kept, what was torn is set aside.
+    """
     from apps.report import print_inspect, stdout
+    from recorder.runs import LATEST, MANIFEST, find_run
     from recorder.sealing import recover as seal_rest
     from recorder.tape import Tape
 
+    tape = Path(place)
+    if place == LATEST or (RUNS / place / MANIFEST).is_file() or (tape / MANIFEST).is_file():
+        recover_run(find_run(place, RUNS))
+        return
     if not tape.is_dir():
-        raise UserProblem(f"{tape}: expected the folder of a recording, found none")
-    for sealed in seal_rest(tape):
+        raise UserProblem(f"{tape}: expected a run, or the folder of a recording, found neither")
+    tell_sealed(seal_rest(tape))
+    print_inspect(stdout(), Tape.open(tape))
+
+
+def recover_run(run: Path) -> None:
+    """The run, and what is to be told about it. Exit code 1 where what was on disk is not what its tape gives."""
+    from apps.comparison import difference_as_json
+    from apps.recovery import ASIDE
+    from apps.recovery import recover_run as make_whole
+    from apps.report import print_difference, stdout
+
+    recovery = make_whole(run)
+    tell_sealed(recovery.sealed)
+    remade, manifest = recovery.remade, recovery.manifest
+    if remade is None:
+        print(f"{run} is {manifest.status}: there was nothing to recover.")
+        return
+    lost = f", {remade.lost_ticks:,} of them without their tick" if remade.lost_ticks else ""
+    print(
+        f"{run}: {remade.found:,} events were on disk{lost}, {manifest.events:,} are there now, "
+        f"from {manifest.ticks:,} ticks, digest {manifest.digest}"
+    )
+    if remade.problem:
+        print(f"NOT as it was: {remade.problem}; what was there is kept in ledger/{ASIDE}", file=sys.stderr)
+    if remade.difference is not None:
+        print(f"NOT as it was: what was there is kept in ledger/{ASIDE}", file=sys.stderr)
+        shown = difference_as_json(remade.difference)
+        assert shown is not None
+        print_difference(stdout(), shown)
+    if remade.problem or remade.difference is not None:
+        raise typer.Exit(1)
+
+
+def tell_sealed(logs: "Sequence[SealedLog]") -> None:
+    for sealed in logs:
         kept = f", {sealed.torn_bytes} torn bytes kept in {sealed.torn}" if sealed.torn else ""
         print(f"{sealed.log} -> {sealed.part or 'nothing'} ({sealed.rows:,} ticks){kept}", file=sys.stderr)
-    print_inspect(stdout(), Tape.open(tape))
