@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from apps.commands import config, explain, live, replay, runs, strategies, tapes
+from apps.commands import config, dashboard, explain, live, replay, runs, strategies, tapes
 from recorder.problems import Problem
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command()(tapes.inspect)
 app.command("import")(tapes.import_)
 app.command()(tapes.simulate)
 app.command()(runs.runs)
+app.command()(dashboard.dashboard)
 app.command()(strategies.new)
 app.command()(config.config)
 app.command()(live.live)

@@ -292,6 +292,26 @@ def rows(con: Connection, sql: str) -> list[dict[str, Any]]:
     return [dict(zip(names, map(_plain, row), strict=True)) for row in found]
 
 
+def in_memory() -> Connection:
+    """A database with nothing in it, for a reader who keeps a run in memory; nothing outside of it shall be named."""
+    return duckdb.connect(config={"python_enable_replacements": False})
+
+
+def create_ledger_views(con: Connection) -> None:
+    """The views that `open_run` has of a ledger, over whatever is called `events` there."""
+    con.execute(_IN_DESK_CURRENCY)
+    _create(con, _LEDGER_VIEWS)
+
+
+def create_tape_views(con: Connection, ticks: str) -> None:
+    """The views that `open_run` has of a tape, `ticks` made of a relation with the columns of a tape."""
+    con.execute(f"""
+        CREATE OR REPLACE VIEW ticks AS
+        SELECT * EXCLUDE (frame, url) REPLACE (CASE kind {_when_kinds()} END AS kind) FROM {ticks}
+    """)
+    _create(con, _TAPE_VIEWS)
+
+
 def _connection(run: Path, look: Look) -> Connection:
     if not look.ledger:
         raise RunProblem(f"{run}: expected a ledger, found none yet")
@@ -306,39 +326,32 @@ def _views(ledger: Sequence[Path], tape: Sequence[Path], manifest: Manifest) -> 
     # Each view reads the files' footers anew otherwise: half of what a leaderboard costs.
     con.execute("SET parquet_metadata_cache = true")
     _lock(con, [*ledger, *tape])
-    con.execute(_IN_DESK_CURRENCY)
-    con.execute(f"CREATE VIEW events AS FROM read_parquet({_listed(ledger)})")
-    _create(con, _LEDGER_VIEWS)
+    con.execute(f"CREATE VIEW events AS FROM read_parquet({files_in_sql(ledger)})")
+    create_ledger_views(con)
     stop_seq = manifest.tape.stop_seq if manifest.status != "running" else _INT64_MAX
     if tape:
-        con.execute(f"""
-            CREATE VIEW ticks AS
-            SELECT * EXCLUDE (frame, url)
-                REPLACE (CASE kind {_when_kinds()} END AS kind)
-            FROM read_parquet({_listed(tape)})
-            WHERE seq >= {manifest.tape.first_seq} AND seq < {stop_seq}
-        """)
-        _create(con, _TAPE_VIEWS)
+        rows = f"read_parquet({files_in_sql(tape)}) WHERE seq >= {manifest.tape.first_seq} AND seq < {stop_seq}"
+        create_tape_views(con, rows)
     return con
 
 
 def _lock(con: Connection, files: Iterable[Path]) -> None:
     """From here on the connection reaches these files, no others, and no setting."""
-    con.execute(f"SET allowed_paths = {_listed(files)}")
+    con.execute(f"SET allowed_paths = {files_in_sql(files)}")
     con.execute("SET enable_external_access = false")
     con.execute("SET lock_configuration = true")
 
 
 def _create(con: Connection, views: dict[str, str]) -> None:
     for name, sql in views.items():
-        con.execute(f"CREATE VIEW {name} AS {sql}")
+        con.execute(f"CREATE OR REPLACE VIEW {name} AS {sql}")
 
 
 def _when_kinds() -> str:
     return " ".join(f"WHEN {kind} THEN '{name}'" for kind, name in enumerate(KIND_NAMES))
 
 
-def _listed(paths: Iterable[Path]) -> str:
+def files_in_sql(paths: Iterable[Path]) -> str:
     """The paths as a list in SQL."""
     return "[" + ", ".join("'" + str(path.resolve()).replace("'", "''") + "'" for path in paths) + "]"
 

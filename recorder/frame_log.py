@@ -19,14 +19,25 @@ from enum import IntEnum
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import BinaryIO, Final, Self
 from zlib import crc32
 
 import msgspec
 
 from recorder.log_folder import LOG, FolderLock, LogProblem, next_part, part_name, sync_folder
 
-__all__ = ["FORMAT_VERSION", "FrameLog", "LogHeader", "LogProblem", "LogRead", "Record", "RecordKind", "read_log"]
+__all__ = [
+    "FORMAT_VERSION",
+    "FrameLog",
+    "LogHeader",
+    "LogProblem",
+    "LogRead",
+    "Record",
+    "RecordKind",
+    "read_header",
+    "read_log",
+    "read_more",
+]
 
 FORMAT_VERSION = 1
 """Of the log's records. A log of another format is refused."""
@@ -44,6 +55,7 @@ _pack_prefix, _pack_stamps = _PREFIX.pack, _STAMPS.pack
 _START = len(_MAGIC) + _VERSION.size
 _HEADER_KIND = 255
 _CONN_MAX = 2**16 - 1
+_HEADER_BYTES_MAX = 4 * 1024 * 1024
 
 _sync_data: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)  # macOS has fsync only
 
@@ -328,6 +340,27 @@ def read_log(path: Path) -> LogRead:
     return LogRead(header=header, records=[record for record, _ in found[1:]], torn_at=end, torn_bytes=len(data) - end)
 
 
+def read_header(path: Path) -> LogHeader | None:
+    """What a log says about itself, or None where that is damaged. Raises LogProblem like `read_log`."""
+    try:
+        with path.open("rb") as file:
+            return _header(path, file.read(_HEADER_BYTES_MAX))
+    except OSError as error:
+        raise LogProblem(f"{path}: expected a frame log, found: {error.strerror or error}") from error
+
+
+def read_more(file: BinaryIO, start: int) -> tuple[list[Record], int]:
+    """The whole records of an open log from the offset `start` on, and the offset behind them, where to go on.
+
+    start:  0, or where an earlier look ended. The header's record is left out.
+    """
+    file.seek(start)
+    data = file.read()
+    found = list(_records(data, 0 if start else _START))
+    end = start + found[-1][1] if found else start
+    return [record for record, _ in found if record.kind != _HEADER_KIND], end
+
+
 def _packed(wall_ns: int, mono_ns: int, conn: int, kind: int, payload: bytes) -> bytes:
     body = _pack_stamps(wall_ns, mono_ns, conn if conn <= _CONN_MAX else _CONN_MAX, kind) + payload
     return _pack_prefix(len(body), crc32(body)) + body
@@ -340,9 +373,9 @@ def _write_rest(file: int, data: bytes, written: int) -> None:
         rest = rest[os.write(file, rest) :]
 
 
-def _records(data: bytes) -> Iterator[tuple[Record, int]]:
-    """Whole records, the header's first, each with the offset behind it."""
-    view, size, at = memoryview(data), len(data), _START
+def _records(data: bytes, start: int = _START) -> Iterator[tuple[Record, int]]:
+    """Whole records from an offset on, the header's first, each with the offset behind it."""
+    view, size, at = memoryview(data), len(data), start
     unpack, prefix, smallest = _RECORD.unpack_from, _PREFIX.size, _STAMPS.size
     while size - at >= _RECORD.size:
         length, checksum, wall_ns, mono_ns, conn, kind = unpack(data, at)

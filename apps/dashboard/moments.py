@@ -1,0 +1,67 @@
+"""What the pages ask of a moment of a run, by name: everything as it was at `ts`, ns UTC, from the ledger."""
+
+from apps.dashboard.memory import Row, RunMemory
+
+
+def desks_at(run: RunMemory, ts: int) -> list[Row]:
+    """Cash, equity and fills of every desk that was open; equity as of its last mark."""
+    return run.ask(_DESKS, {"ts": ts})
+
+
+def positions_at(run: RunMemory, ts: int) -> list[Row]:
+    """What every desk held."""
+    return run.ask(_POSITIONS, {"ts": ts})
+
+
+def orders_at(run: RunMemory, ts: int) -> list[Row]:
+    """Orders that were under way or at rest, with the state they were in."""
+    return run.ask(_ORDERS, {"ts": ts})
+
+
+def happened_before(run: RunMemory, ts: int, count: int) -> list[Row]:
+    """The last events that were no marks, the newest first."""
+    return run.ask(_HAPPENED, {"ts": ts, "count": count})
+
+
+_DESKS = """
+WITH mark AS (
+    SELECT strategy, arg_max(cash, seq) AS cash, arg_max(equity, seq) AS equity, arg_min(cash, seq) AS opening,
+        max(ts) AS marked
+    FROM marks WHERE ts <= $ts GROUP BY strategy
+), traded AS (
+    SELECT strategy, count(*) AS fills, arg_max(cash, seq) AS cash, max(ts) AS ts FROM facts
+    WHERE type = 'OrderFilled' AND ts <= $ts GROUP BY strategy
+)
+SELECT strategy, if(traded.ts > marked AND traded.cash IS NOT NULL, traded.cash, mark.cash) AS cash, equity,
+    equity - opening AS pnl, coalesce(fills, 0) AS fills
+FROM mark LEFT JOIN traded USING (strategy) ORDER BY equity DESC NULLS LAST, strategy
+"""
+
+_POSITIONS = """
+SELECT strategy, symbol, if(position > 0, 'long', 'short') AS side, abs(position) AS quantity,
+    (cost / position)::DOUBLE AS entry_price, position::DOUBLE AS position, cost::DOUBLE AS cost
+FROM (SELECT strategy, symbol, arg_max(position, seq) AS position, arg_max(cost, seq) AS cost FROM facts
+    WHERE type = 'OrderFilled' AND ts <= $ts GROUP BY strategy, symbol)
+WHERE position <> 0 ORDER BY strategy, symbol
+"""
+
+# An order's state is its latest event by then; what is submitted and no more is still under way.
+_ORDERS = """
+WITH life AS (
+    SELECT strategy, order_id, arg_max(type, seq) AS latest,
+        coalesce(sum(quantity) FILTER (type = 'OrderFilled'), 0) AS filled
+    FROM facts WHERE ts <= $ts AND order_id IS NOT NULL AND type <> 'CancelSubmitted' GROUP BY strategy, order_id
+)
+SELECT sent.strategy, sent.ts, sent.order_id, sent.symbol, sent.side, sent.order_type, sent.quantity, sent.notional,
+    sent.limit_price, if(latest = 'OrderSubmitted', 'under way', 'resting') AS status
+FROM facts AS sent JOIN life USING (strategy, order_id)
+WHERE sent.type = 'OrderSubmitted' AND sent.ts <= $ts AND (
+    latest IN ('OrderSubmitted', 'OrderRested')
+    OR latest = 'OrderFilled' AND sent.quantity IS NOT NULL AND filled < sent.quantity)
+ORDER BY sent.ts DESC, sent.strategy LIMIT 100
+"""
+
+_HAPPENED = """
+SELECT strategy, seq, ts, type, symbol, side, order_id, price, quantity, reason FROM facts
+WHERE ts <= $ts ORDER BY ts DESC, strategy, seq DESC LIMIT $count
+"""

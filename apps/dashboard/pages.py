@@ -1,0 +1,65 @@
+"""The pages by name, and what stands around each: which run it is about, and what is wrong with that one."""
+
+from collections.abc import Callable
+from functools import partial
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from apps.dashboard import decisions, overview, strategy
+from apps.dashboard.heading import heading
+from apps.dashboard.markup import STYLE, box, empty
+from apps.dashboard.memory import RunMemory
+from apps.dashboard.runs_known import first_choice, home, memory_of, path_of, run_names
+
+Page = Callable[[RunMemory], None]
+
+PAGES: tuple[tuple[str, str, Page], ...] = (
+    ("Overview", "overview", overview.page),
+    ("Strategy", "strategy", strategy.page),
+    ("Decisions", "decisions", decisions.page),
+)
+"""Pages of a run: title, path in the address, and what draws it."""
+
+
+def main() -> None:
+    st.set_page_config(page_title="wspt", page_icon=":material/monitoring:", layout="wide")
+    st.html(STYLE)
+    pages = [
+        st.Page(partial(on_run, page), title=title, url_path=path, default=number == 0)
+        for number, (title, path, page) in enumerate(PAGES)
+    ]
+    st.navigation(pages, position="top").run()
+
+
+def draw(path: str) -> None:
+    """The page of this path alone, without the way to the others."""
+    [page] = [page for _, known, page in PAGES if known == path]
+    on_run(page)
+
+
+def on_run(page: Page) -> None:
+    """A page of the chosen run, below what says which one that is."""
+    names = run_names()
+    if not names:
+        st.html(box(empty(f"There is no run in {home()} yet.", "A replay makes one in a second; a session goes on:")))
+        st.code("wspt replay data/sample.parquet\nwspt live --simulated", language="sh")
+        return
+    left, right = st.columns([3, 1], vertical_alignment="center")
+    run = memory_of(str(path_of(_choice(names, right))))
+    run.look()
+    with left:
+        if run.manifest is None:
+            st.html(box(empty("This run cannot be read.", f"{run.problem}. Choose another one on the right.")))
+            return
+        heading(run)
+    page(run)
+
+
+def _choice(names: list[str], place: DeltaGenerator) -> str:
+    """The run of this session; its address says so too, so that it can be sent to somebody."""
+    if st.session_state.get("run") not in names:
+        st.session_state["run"] = first_choice(names)
+    name: str = place.selectbox("Run", names, key="run", label_visibility="collapsed")
+    st.query_params["run"] = name
+    return name

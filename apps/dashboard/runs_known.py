@@ -1,0 +1,49 @@
+"""Which run a session looks at: as its address says, as the command said, or the newest."""
+
+import os
+from pathlib import Path
+
+import streamlit as st
+
+from apps.dashboard.choice import CHOSEN, HOME
+from apps.dashboard.memory import RunMemory
+from recorder.runs import MANIFEST, Run, list_runs
+
+
+def home() -> Path:
+    return Path(os.environ.get(HOME, "data/runs"))
+
+
+@st.cache_data(ttl=1.0, show_spinner=False)
+def known_runs(folder: str) -> list[Run]:
+    """Every run in a folder, the newest first, looked at once a second at most."""
+    return list_runs(Path(folder))
+
+
+def run_names() -> list[str]:
+    """What can be chosen: the run that was named, wherever it is, and those in the folder of runs."""
+    named = os.environ.get(CHOSEN, "")
+    names = [run.name for run in known_runs(str(home()))]
+    return [named, *names] if named and named not in names else names
+
+
+def path_of(name: str) -> Path:
+    """The folder of a run by the name under which it can be chosen."""
+    inside = home() / name
+    return inside if (inside / MANIFEST).exists() or name != os.environ.get(CHOSEN) else Path(name)
+
+
+def first_choice(names: list[str]) -> str:
+    """Where nobody has chosen yet."""
+    asked = st.query_params.get("run", "")
+    if asked and asked not in names and "run" not in st.session_state:
+        st.toast(f"There is no run {asked}: this is {os.environ.get(CHOSEN) or names[0]}.")
+    return asked if asked in names else os.environ.get(CHOSEN) or names[0]
+
+
+@st.cache_resource(max_entries=6, on_release=RunMemory.close, show_spinner="Reading the run …")
+def memory_of(path: str) -> RunMemory:
+    """One memory a run, shared by all sessions."""
+    run = RunMemory(Path(path))
+    run.look()
+    return run

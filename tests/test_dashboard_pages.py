@@ -1,0 +1,129 @@
+"""Each page as Streamlit draws it, without a browser: over no run, an empty one, a failed strategy, an old format."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from recorder.runs import FORMAT_VERSION, MANIFEST, create_run, read_manifest, write_manifest
+from tests.commands import REPOSITORY, Place
+
+testing = pytest.importorskip("streamlit.testing.v1", reason="the dashboard extra is not installed")
+known = pytest.importorskip("apps.dashboard.runs_known")
+
+FAILING = '''"""Fails at its hundredth trade."""
+
+from engine import Signal
+
+TRIGGER = "trade"
+
+
+def generate_signal(data, state):
+    state["asked"] = state.get("asked", 0) + 1
+    if state["asked"] == 100:
+        raise ValueError("enough")
+    return Signal("buy", data.symbol, 5.0, reason="<b>why</b> not") if state["asked"] == 50 else None
+'''
+
+SCRIPT = "from apps.dashboard.pages import draw; draw({path!r})"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A folder with runs: of two strategies, of one that fails, of one that never had anything to do."""
+    place = Place(tmp_path_factory.mktemp("place"))
+    place.strategy("eager")
+    place.strategy("failing", FAILING)
+    tape = REPOSITORY / "data" / "sample.parquet"
+    assert place.wspt("replay", tape, "--out", "data/runs/two").code == 0
+    empty = create_run(place.folder / "data" / "runs" / "empty")
+    manifest = read_manifest(place.folder / "data" / "runs" / "two")
+    write_manifest(empty, msgspec.structs.replace(manifest, status="failed", segments=[], digest=None, digests={}))
+    return place
+
+
+@pytest.fixture
+def runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of runs, as the dashboard's process is told of it; what it keeps in memory is forgotten after."""
+    home = place.folder / "data" / "runs"
+    monkeypatch.setenv("WSPT_DASHBOARD_RUNS", str(home))
+    monkeypatch.delenv("WSPT_DASHBOARD_RUN", raising=False)
+    yield home
+    known.memory_of.clear()
+    known.known_runs.clear()
+
+
+def drawn(path: str, **address: str) -> Any:  # streamlit has no types for what AppTest finds
+    """A page, after its first run."""
+    app = testing.AppTest.from_string(SCRIPT.format(path=path), default_timeout=30)
+    for name, value in address.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception, app.exception
+    return app
+
+
+def text_of(app: Any) -> str:
+    """All HTML on the page."""
+    return "\n".join(part.proto.body for part in app.get("html"))
+
+
+PAGES = ["overview", "strategy", "decisions"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_without_a_run_says_how_to_make_one(
+    path: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WSPT_DASHBOARD_RUNS", str(tmp_path / "none"))
+
+    app = drawn(path)
+
+    assert "There is no run" in text_of(app)
+    assert "wspt replay" in app.code[0].value
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("run", ["two", "empty"])
+def test_a_page_draws_a_run(path: str, run: str, runs: Path) -> None:
+    app = drawn(path, run=run)
+
+    assert f'<span class="name">{run}</span>' in text_of(app)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_over_another_format_says_which_one_it_found(
+    path: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "old"
+    old.mkdir()
+    manifest = (runs / "two" / MANIFEST).read_text().replace(f'"format": {FORMAT_VERSION}', '"format": 0')
+    (old / MANIFEST).write_text(manifest)
+    monkeypatch.setenv("WSPT_DASHBOARD_RUNS", str(tmp_path))
+
+    app = drawn(path, run="old")
+
+    assert f"expected format {FORMAT_VERSION}, found 0" in text_of(app)
+
+
+def test_a_failed_strategy_says_why_and_where(runs: Path) -> None:
+    board = text_of(drawn("overview", run="two"))
+    own = text_of(drawn("strategy", run="two", strategy="failing"))
+
+    assert "✕ failed: ValueError at failing.py:11" in board
+    assert "failed: ValueError at failing.py:11" in own
+
+
+def test_what_a_strategy_says_is_text_and_never_markup(runs: Path) -> None:
+    page = text_of(drawn("decisions", run="two", strategy="failing"))
+
+    assert "&lt;b&gt;why&lt;/b&gt; not" in page
+    assert "<b>why</b>" not in page
+
+
+def test_the_address_says_which_run_and_strategy_are_shown(runs: Path) -> None:
+    app = drawn("strategy", strategy="failing")
+
+    assert app.query_params == {"run": "two", "strategy": "failing"}
