@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from apps.commands import config, dashboard, explain, live, replay, runs, strategies, tapes
+from apps.commands import config, dashboard, diff, explain, live, replay, runs, strategies, tapes
 from recorder.problems import Problem
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command()(replay.replay)
 app.command()(replay.verify)
 app.command()(explain.explain)
+app.command()(diff.diff)
 app.command()(runs.sql)
 app.command()(tapes.inspect)
 app.command("import")(tapes.import_)

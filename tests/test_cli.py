@@ -11,7 +11,7 @@ from apps.importing import simulated_tape
 from recorder.runs import read_manifest
 from tests.commands import EAGER, PATIENT, Place
 
-COMMANDS = ("replay", "verify", "sql", "inspect", "import", "simulate", "runs", "new", "config", "explain")
+COMMANDS = ("replay", "verify", "sql", "inspect", "import", "simulate", "runs", "new", "config", "explain", "diff")
 HEAVY = ("pyarrow", "duckdb", "numpy", "rich.table", "rich.console", "streamlit", "talipp", "apps.session")
 VIEWS = ("signals", "orders", "fills", "positions", "equity", "round_trips", "leaderboard")
 ANNOUNCED = '''

@@ -1,9 +1,11 @@
 """A tape through the strategies, and a run made again."""
 
 import sys
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,6 +30,12 @@ from apps.commands.options import (
     tape_named,
 )
 from apps.commands.terminal import progress_bar, stoppable
+from apps.problems import UserProblem
+
+if TYPE_CHECKING:
+    from apps.config import RunConfig
+    from apps.diff import RunDiff
+    from apps.loader import StrategyFile
 
 
 def replay(
@@ -42,6 +50,9 @@ def replay(
     speed: Annotated[str, typer.Option(help="max, or times real time: 1x, 10x.")] = "max",
     start: Annotated[str | None, typer.Option("--from", help="Begin here: ISO 8601 in UTC, or ns.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="End before this.")] = None,
+    vs: Annotated[
+        list[str] | None, typer.Option("--vs", help="name.key=value: run that strategy again with it, and compare.")
+    ] = None,
     logs: Annotated[bool, typer.Option("--logs", help="Also write JSON Lines logs into the run.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -49,6 +60,8 @@ def replay(
 
     Each has its own money. A leaderboard, a report and the digest follow.
     """
+    import msgspec
+
     from apps.config import settle
     from apps.config_file import read_config
     from apps.desks import Range
@@ -60,38 +73,68 @@ def replay(
     with redirect_stdout(sys.stderr):  # what strategies print is no result
         loaded = load_strategies(find_strategies(strategies or [STRATEGIES]))
         files = chosen(loaded, only or [])
-    settings = settle(
+    settled = partial(
+        settle,
         read_config(config or (CONFIG if CONFIG.exists() else None)),
-        files,
-        tape.venue,
-        tape.symbols,
+        venue=tape.venue,
+        symbols=tape.symbols,
         capital=capital,
-        overrides=override or [],
         known=[file.strategy.name for file in loaded],
     )
+    settings = settled(files, overrides=override or [])
+    other = _settled_otherwise(settled, files, override or [], vs or [])
     run = out or new_run(given[0])
-    part = Range(from_ns=moment(start, "--from"), to_ns=moment(end, "--to"))
     with stoppable() as should_stop, progress_bar(tape.rows, as_json) as progress, redirect_stdout(sys.stderr):
-        manifest = run_replay(
+        run_it = partial(
+            run_replay,
             tape,
             given,
-            files,
-            settings,
-            run,
-            part=part,
+            part=Range(from_ns=moment(start, "--from"), to_ns=moment(end, "--to")),
             jobs=jobs,
             speed=speed_factor(speed),
             with_logs=logs,
             progress=progress,
             should_stop=should_stop,
         )
+        manifest = run_it(files, settings, run)
+        compared = None
+        if vs and manifest.status == "finished":
+            again = load_strategies(run / "strategies" / f"{name}.py" for name in other.desks)  # fresh modules
+            run_it(again, other, run.with_name(f"{run.name}-vs"))
+            compared = _diff(run, run.with_name(f"{run.name}-vs"), other.desks)
     leaderboard = leaderboard_of(run)
     if as_json:
-        print(to_json(replay_json(str(run), manifest, leaderboard)))
+        said = replay_json(str(run), manifest, leaderboard)
+        print(to_json(said if compared is None else {**said, "vs": msgspec.to_builtins(compared)}))
     else:
+        if compared is not None:
+            from apps.diff_text import print_diff
+
+            print_diff(stdout(), compared)
+            print("")
         print_replay(stdout(), str(run), manifest, leaderboard)
     if manifest.status == "interrupted":
         raise typer.Exit(130)
+
+
+def _diff(run: Path, other: Path, names: "Iterable[str]") -> "RunDiff":
+    from apps.diff import diff_runs  # after the runs, as it brings DuckDB
+
+    return diff_runs(run, other, only=names)
+
+
+def _settled_otherwise(
+    settled: "Callable[..., RunConfig]", files: "list[StrategyFile]", overrides: list[str], vs: list[str]
+) -> "RunConfig":
+    """The configuration of those strategies that `--vs` changes something of, as it changes it."""
+    import msgspec
+
+    try:
+        changed = settled(files, overrides=[*overrides, *vs])
+    except UserProblem as problem:
+        raise UserProblem(str(problem).replace("--set", "--vs", 1)) from problem
+    names = [text.partition("=")[0].rpartition(".")[0] for text in vs]
+    return msgspec.structs.replace(changed, desks={name: changed.desks[name] for name in sorted(set(names))})
 
 
 def verify(
