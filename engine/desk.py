@@ -1,4 +1,4 @@
-"""One strategy, its money and its orders: it decides, asserts facts, and folds them into its portfolio."""
+"""One strategy and its money: it is asked, its wishes become orders, and it hears what came of them."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -10,65 +10,21 @@ import msgspec
 
 from engine import events
 from engine.account import Account
-from engine.execution import ExecutionConfig, assets
-from engine.fills import FillModel, TouchModel
-from engine.market import NO_QUOTE, LookAhead, Market, Quote
-from engine.money import ZERO, add, bps_of, floor_divide, is_number, money, multiply, negate, subtract
-from engine.orders import BUYING
-from engine.portfolio import Portfolio
-from engine.position import traded
+from engine.broker import Broker
+from engine.execution import ExecutionConfig
+from engine.market import LookAhead, Market
+from engine.moments import NEVER, Moment
+from engine.money import is_number, money, multiply
+from engine.portfolio import Order
+from engine.risk import NO_LIMITS, RiskDesk, RiskLimits
 from engine.signals import Signal, Strategy
-from engine.sizing import affordable, buying_power, draft, short_room, too_small, valuation
+from engine.sizing import draft, valuation
 from engine.snapshot import Snapshot, utc
-from engine.ticks import NAN, Kind
-
-INFINITE = float("inf")
-NEVER = 1 << 62
-"""A time that no tape reaches."""
 
 _REASONS_KEPT = 256
 """Signals kept for their fills before those are dropped that no order or exit stands for."""
 
 _to_json = msgspec.json.Encoder(order="deterministic").encode
-
-
-class Moment(msgspec.Struct, gc=False):
-    """Where on the tape something happens.
-
-    ts:    tape time in ns.
-    seq:   the tick that causes it.
-    stop:  the row of the batch in hand before which the market counts.
-    """
-
-    ts: int
-    seq: int
-    stop: int
-
-
-class Bounds(msgspec.Struct, frozen=True, gc=False):
-    """The prices of a symbol between which nothing that rests can happen, so that most ticks need no closer look.
-
-    below, above:  of the highest limit to buy and the lowest to sell.
-    low, high:     of the exits: what they wait for lies at or beyond them.
-    """
-
-    below: float
-    above: float
-    low: float
-    high: float
-
-    def is_reached(self, trade: float, bid: float, ask: float) -> bool:
-        """Whether a trade (NaN where the tick is none) or a touch calls for a closer look."""
-        return (
-            trade <= self.below
-            or trade >= self.above
-            or ask <= self.below
-            or bid >= self.above
-            or trade <= self.low
-            or trade >= self.high
-            or bid <= self.low
-            or ask >= self.high
-        )
 
 
 class Asked(Protocol):
@@ -85,17 +41,18 @@ class Desk:
     """A strategy at work.
 
     wake:         the tape time at which something is due that no tick announces: an arrival, a mark, a timer.
-    is_guarding:  whether some resting order or exit must be held against every tick.
+    is_guarding:  whether something rests, waits or is owed, and must be held against every tick.
     is_asked:     whether its strategy is still asked for signals.
     """
 
     __slots__ = (
         "_because",
-        "_bounds",
+        "_broker",
+        "_emit",
+        "_has_latency",
         "_market",
-        "_model",
         "_on_failure",
-        "_out",
+        "_risk",
         "account",
         "cash",
         "config",
@@ -121,7 +78,7 @@ class Desk:
         cash: Decimal,
         currency: str,
         execution: ExecutionConfig,
-        model: FillModel | None = None,
+        risk: RiskLimits = NO_LIMITS,
         mark_every_ns: int = 1_000_000_000,
         on_failure: Callable[[str], None] | None = None,
     ) -> None:
@@ -132,24 +89,27 @@ class Desk:
         self.currency = currency
         self.execution = execution
         self.mark_every_ns = mark_every_ns
-        self.portfolio = Portfolio()
         self.config: dict[str, Any] = copy.deepcopy(dict(strategy.config))
         self.state: dict[str, Any] = {}
         self.is_asked = True
         self.is_guarding = False
         self.wake = self.next_mark = self.next_timer = NEVER
+        self._broker = Broker(strategy.name, execution, self._hear)
+        self._emit = self._broker.emit
+        self.portfolio = self._broker.portfolio
+        self._has_latency = execution.latency_ns > 0
         self._on_failure = on_failure
-        self._model: FillModel = model or TouchModel()
+        self._risk = None if risk == NO_LIMITS else RiskDesk(risk)
         self._because: dict[str, Signal] = {}
-        self._bounds: dict[str, Bounds] = {}
 
     def listen(self, out: list[events.Event]) -> None:
         """Append the facts that follow to `out`."""
-        self._out = out
+        self._broker.listen(out)
 
     def open(self, market: Market, at: Moment) -> None:
         """Begin at the tape's first tick: the money is there, and `on_start` is called."""
         self._market = market
+        self._broker.open(market)
         self.account = Account(self.portfolio, market)
         self.decide = _bound(self.strategy, self.account)
         self._emit(
@@ -157,6 +117,8 @@ class Desk:
                 strategy=self.name, seq=0, tick_seq=at.seq, ts=at.ts, currency=self.currency, cash=self.cash
             )
         )
+        if self._risk is not None:
+            self._risk.hear_equity(self.cash)
         if self.strategy.trigger.is_timed:
             self.next_timer = _next_multiple(at.ts, self.strategy.trigger.interval_ns)
         if self.strategy.trigger.kind == "candle":
@@ -173,59 +135,48 @@ class Desk:
 
     def advance(self, at: Moment) -> None:
         """Everything due by `at.ts`, each at its own time, against the market before row `at.stop`."""
+        broker = self._broker
         while True:
-            due = self._next_arrival()
-            if self.next_mark <= at.ts and (due is None or self.next_mark <= due.arrives_at):
+            due = broker.next_due
+            if self.next_mark <= at.ts and self.next_mark <= due:
                 self._mark_if_moved(Moment(self.next_mark, at.seq, at.stop), at.ts)
-            elif due is None or due.arrives_at > at.ts:
+            elif due > at.ts:
                 break
-            elif isinstance(due, events.OrderSubmitted):
-                self._arrive(due, Moment(due.arrives_at, at.seq, at.stop))
             else:
-                self._cancel(due.order_id, "requested", Moment(due.arrives_at, at.seq, at.stop))
-        self.set_wake()
+                broker.deal(at)
+        self._look_ahead()
 
-    def _next_arrival(self) -> events.OrderSubmitted | events.CancelSubmitted | None:
-        """The order or cancel that reaches the venue next; of two at the same time the one sent first."""
-        first: events.OrderSubmitted | events.CancelSubmitted | None = None
-        for order in self.portfolio.in_flight.values():
-            first = order
-            break
-        if self.portfolio.cancels:
-            cancel = self.portfolio.cancels[0]
-            if first is None or (cancel.arrives_at, cancel.seq) < (first.arrives_at, first.seq):
-                return cancel
-        return first
+    def match(self, at: Moment) -> None:
+        """What rests, waits or is owed against the tick in hand, which the market has taken in."""
+        self._broker.match(at)
+        self._look_ahead()
 
     def finish(self, at: Moment) -> None:
         """The tape is over: a last mark, and `on_stop`."""
-        self._mark(at)
+        self._emit_mark(at, *valuation(self.portfolio, self._market, at.stop))
         if self.strategy.on_stop is not None and self.is_asked:
             self._call("on_stop", self.strategy.on_stop, at, self.state)
 
     def set_wake(self) -> None:
         """Work out anew when something falls due, and whether anything rests."""
-        portfolio = self.portfolio
+        self._broker.set_due()
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
         wake = self.next_mark if self.next_mark < self.next_timer else self.next_timer
-        for order in portfolio.in_flight.values():
-            if order.arrives_at < wake:
-                wake = order.arrives_at
-        for cancel in portfolio.cancels:
-            if cancel.arrives_at < wake:
-                wake = cancel.arrives_at
-        self.wake = wake
-        self.is_guarding = bool(portfolio.resting or portfolio.exits)
-        if self.is_guarding or self._bounds:
-            self._bounds = _bounds(portfolio)
+        due = self._broker.next_due
+        self.wake = due if due < wake else wake
+        self.is_guarding = self._broker.is_guarding
 
     def _mark_if_moved(self, at: Moment, now_ns: int) -> None:
         equity, unknown = valuation(self.portfolio, self._market, at.stop)
         if equity != self.portfolio.equity:
             self._emit_mark(at, equity, unknown)
+            if self._risk is not None and equity is not None:
+                self._halt(self._risk.hear_equity(equity), at)
         self.next_mark = _next_multiple(now_ns, self.mark_every_ns) if self.portfolio.is_exposed() else NEVER
-
-    def _mark(self, at: Moment) -> None:
-        self._emit_mark(at, *valuation(self.portfolio, self._market, at.stop))
+        if self._broker.is_guarding and self.portfolio.has_shorts():
+            self._broker.check_margin(at)
 
     def _emit_mark(self, at: Moment, equity: Decimal | None, unknown: str) -> None:
         self._emit(
@@ -244,25 +195,28 @@ class Desk:
 
     def take(self, answer: object, at: Moment) -> None:
         """What `generate_signal` returned at `at`: a Signal, several, or something it must not return."""
-        try:
-            signals = [answer] if isinstance(answer, Signal) else _several(answer)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            self.fail("generate_signal", error, at)
-            return
-        for signal in signals:
-            if self.is_asked:
-                self._raise(signal, at)
-        if self.execution.latency_ns == 0:
-            self.advance(at)
+        if type(answer) is Signal:
+            self._raise(answer, at)
         else:
-            self.set_wake()
+            try:
+                signals = _several(answer)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                self.fail("generate_signal", error, at)
+                return
+            for signal in signals:
+                if self.is_asked:
+                    self._raise(signal, at)
+        self._broker.set_due()
+        if self._has_latency:
+            self._look_ahead()
+        else:
+            self.advance(at)
 
     def fail(self, where: str, error: BaseException, at: Moment) -> None:
         """The strategy is not asked again. Its exits stay in force; its resting orders are taken back."""
         file, line = _place(error, self.strategy)
-        self.is_asked = False
         if self._on_failure is not None:
             self._on_failure(f"{file}:{line} in {where}: {type(error).__name__}: {error}")
         self._emit(
@@ -278,9 +232,22 @@ class Desk:
                 detail=str(error) if isinstance(error, Nonsense | LookAhead) else "",
             )
         )
+        self._leave("strategy failed", at)
+
+    def _halt(self, reason: str, at: Moment) -> None:
+        """A limit of its own stops the desk, where there is a reason. Its exits stay in force."""
+        if reason and self.is_asked:
+            self._emit(
+                events.DeskHalted(
+                    strategy=self.name, seq=self.portfolio.next_seq, tick_seq=at.seq, ts=at.ts, reason=reason
+                )
+            )
+            self._leave("desk halted", at)
+
+    def _leave(self, reason: str, at: Moment) -> None:
+        self.is_asked = False
         self.next_timer = NEVER
-        for order_id in list(self.portfolio.resting):
-            self._cancel(order_id, "strategy failed", at)
+        self._broker.abandon(reason, at)
         self.set_wake()
 
     def _raise(self, signal: Signal, at: Moment) -> None:
@@ -294,43 +261,30 @@ class Desk:
             return
         self._emit(raised)
         if signal.action == "cancel":
-            self._request_cancels(signal.symbol, correlation_id, at)
+            self._request_cancels(signal, correlation_id, at)
             return
+        if signal.action == "replace":
+            signal = self._replacement(signal)
+        elif signal.order_id is not None:
+            signal = msgspec.structs.replace(signal, order_id=None)
         wanted = draft(signal, self.portfolio, self._market, at.stop, self.execution)
+        if self._risk is not None and not isinstance(wanted, str):
+            wanted = self._risk.refusal(wanted, signal.symbol, self.portfolio, at.ts) or wanted
         if isinstance(wanted, str):
             self._reject_signal(signal.symbol, correlation_id, wanted, at)
             return
+        if self._risk is not None:
+            self._risk.hear_sent(at.ts)
         if len(self._because) >= _REASONS_KEPT:
             self._forget_reasons()
         self._because[correlation_id] = signal
-        self._emit(
-            events.OrderSubmitted(
-                strategy=self.name,
-                seq=self.portfolio.next_seq,
-                tick_seq=at.seq,
-                ts=at.ts,
-                order_id=f"{self.name}-{self.portfolio.orders + 1}",
-                correlation_id=correlation_id,
-                symbol=signal.symbol,
-                side=wanted.side,
-                order_type=signal.order_type,
-                arrives_at=at.ts + self.execution.latency_ns,
-                quantity=wanted.quantity,
-                notional=wanted.notional,
-                limit_price=wanted.limit_price,
-                stop_loss=wanted.stop_loss,
-                take_profit=wanted.take_profit,
-                time_in_force=signal.time_in_force,
-                post_only=bool(signal.post_only),
-                purpose="signal",
-            )
-        )
+        self._broker.submit(wanted, signal, correlation_id, at)
 
     def _raised(self, signal: Signal, correlation_id: str, at: Moment) -> events.SignalRaised:
         _check_words(signal)
-        if signal.metadata is not None and not isinstance(signal.metadata, Mapping):
+        metadata, indicators = signal.metadata, self.state.get("indicators")
+        if metadata is not None and not isinstance(metadata, Mapping):
             raise Nonsense("a Signal whose metadata is not a mapping")
-        indicators = self.state.get("indicators")
         return events.SignalRaised(
             strategy=self.name,
             seq=self.portfolio.next_seq,
@@ -347,10 +301,14 @@ class Desk:
             stop_price=None if signal.stop_price is None else _number(signal.stop_price),
             stop_loss=None if signal.stop_loss is None else _number(signal.stop_loss),
             take_profit=None if signal.take_profit is None else _number(signal.take_profit),
+            trail_bps=None if signal.trail_bps is None else _number(signal.trail_bps),
             time_in_force=signal.time_in_force,
+            expires_at=signal.expires_at if type(signal.expires_at) is int else None,
             post_only=bool(signal.post_only),
+            reduce_only=bool(signal.reduce_only),
+            order_id=signal.order_id,
             reason=signal.reason,
-            metadata=_to_json(signal.metadata).decode() if signal.metadata else None,
+            metadata=_to_json(metadata).decode() if metadata else None,
             indicators=_to_json(indicators).decode() if indicators else None,
         )
 
@@ -367,231 +325,45 @@ class Desk:
             )
         )
 
-    def _request_cancels(self, symbol: str, correlation_id: str, at: Moment) -> None:
-        asked = {cancel.order_id for cancel in self.portfolio.cancels}
-        open_orders = [*self.portfolio.resting.values(), *self.portfolio.in_flight.values()]
+    def _replacement(self, signal: Signal) -> Signal:
+        """The order that takes another's place: on its side, and where no size is given of what is left of it."""
+        portfolio = self.portfolio
+        old = portfolio.order(signal.order_id or "")
+        if old is None or old.quantity is None:
+            return signal
+        size, size_in = signal.size, signal.size_in
+        if not size:
+            size, size_in = float(portfolio.left.get(old.order_id, old.quantity)), "base"
+        return msgspec.structs.replace(signal, action=old.side, symbol=old.symbol, size=size, size_in=size_in)
+
+    def _request_cancels(self, signal: Signal, correlation_id: str, at: Moment) -> None:
+        """Of one order, or of all in the symbol that do not trade on arrival."""
+        portfolio, wanted = self.portfolio, signal.order_id
+        asked = {cancel.order_id for cancel in portfolio.cancels}
+        open_orders = (*portfolio.resting.values(), *portfolio.waiting.values(), *portfolio.in_flight.values())
         targets = [
-            order.order_id
+            order
             for order in open_orders
-            if order.symbol == symbol and order.order_id not in asked and order.limit_price is not None
+            if order.order_id not in asked
+            and order.order_type != "market"
+            and (order.symbol == signal.symbol if wanted is None else order.order_id == wanted)
         ]
         if not targets:
-            self._reject_signal(symbol, correlation_id, "nothing to cancel", at)
-        for order_id in targets:
-            self._emit(
-                events.CancelSubmitted(
-                    strategy=self.name,
-                    seq=self.portfolio.next_seq,
-                    tick_seq=at.seq,
-                    ts=at.ts,
-                    order_id=order_id,
-                    correlation_id=correlation_id,
-                    symbol=symbol,
-                    arrives_at=at.ts + self.execution.latency_ns,
-                )
-            )
+            self._reject_signal(signal.symbol, correlation_id, "nothing to cancel", at)
+        for order in targets:
+            self._broker.request_cancel(order, correlation_id, at)
 
-    # -- orders meet the market --------------------------------------------------------------------------
+    # -- those who are told --------------------------------------------------------------------------------
 
-    def match(self, at: Moment) -> None:
-        """Resting orders and exits against the tick in hand, which the market has taken in."""
-        market, row = self._market, at.stop - 1
-        batch = market.batch
-        assert batch is not None
-        symbol = batch.symbols[ord(batch.symbol[row])]
-        bounds = self._bounds.get(symbol)
-        if bounds is None:
-            return
-        trade = batch.price[row] if batch.kind[row] == Kind.TRADE else NAN
-        if not bounds.is_reached(trade, batch.bid[row], batch.ask[row]):
-            return
-        if isinstance(market.meets(symbol, at.stop), str):
-            return
-        quote = market.quote(symbol, at.stop) or NO_QUOTE  # here a last trade is no quote: it has gone by
-        for order in list(self.portfolio.resting.values()):
-            limit = order.limit_price if order.symbol == symbol else None
-            if order.order_id not in self.portfolio.resting:
-                continue  # an on_fill that failed has taken it back
-            if limit is not None and self._model.is_hit(order.side, float(limit), trade, quote):
-                self._fill(order, limit, self.execution.maker_bps, "maker", at)
-        if symbol in self.portfolio.exits:
-            self._watch_exit(symbol, trade, quote, at)
-        self.set_wake()
-
-    def _watch_exit(self, symbol: str, trade: float, quote: Quote, at: Moment) -> None:
-        """Exits trigger by the last trade; by the touch they would close at on a feed that has no trades."""
-        held, levels = self.portfolio.position(symbol).quantity, self.portfolio.exits[symbol]
-        price = trade
-        if trade != trade and self._market.last_price(symbol, at.stop) != self._market.last_price(symbol, at.stop):
-            price = quote.bid if held > ZERO else quote.ask
-        if price != price:
-            return
-        reached, is_long = money(price), held > ZERO
-        stop, target = levels.stop_loss, levels.take_profit
-        if stop is not None and (reached <= stop if is_long else reached >= stop):
-            self._trigger(symbol, "stop_loss", stop, reached, at)
-        elif target is not None and (reached >= target if is_long else reached <= target):
-            self._trigger(symbol, "take_profit", target, reached, at)
-
-    def _trigger(self, symbol: str, kind: str, level: Decimal, price: Decimal, at: Moment) -> None:
-        levels, held = self.portfolio.exits[symbol], self.portfolio.position(symbol).quantity
-        self._emit(
-            events.StopTriggered(
-                strategy=self.name,
-                seq=self.portfolio.next_seq,
-                tick_seq=at.seq,
-                ts=at.ts,
-                correlation_id=levels.correlation_id,
-                symbol=symbol,
-                kind=kind,
-                level=level,
-                price=price,
-            )
-        )
-        self._emit(
-            events.OrderSubmitted(
-                strategy=self.name,
-                seq=self.portfolio.next_seq,
-                tick_seq=at.seq,
-                ts=at.ts,
-                order_id=f"{self.name}-{self.portfolio.orders + 1}",
-                correlation_id=levels.correlation_id,
-                symbol=symbol,
-                side="sell" if held > ZERO else "cover",
-                order_type="market",
-                arrives_at=at.ts + self.execution.latency_ns,
-                quantity=held.copy_abs(),
-                time_in_force="gtc",
-                stop_loss=levels.stop_loss,
-                take_profit=levels.take_profit,
-                purpose=kind,
-            )
-        )
-        if self.execution.latency_ns == 0:
-            self.advance(at)
-
-    def _arrive(self, order: events.OrderSubmitted, at: Moment) -> None:
-        quote = self._market.meets(order.symbol, at.stop)
-        if isinstance(quote, str):
-            self._reject(order, quote, at)
-            return
-        price = self._model.take(order.side, quote, order.limit_price, self.execution.slippage_bps)
-        if price is not None and order.post_only:
-            self._reject(order, "would take liquidity", at)
-        elif price is not None:
-            self._fill(order, price, self.execution.taker_bps, "taker", at)
-        elif order.limit_price is None:
-            self._reject(order, "no ask" if order.side in BUYING else "no bid", at)
-        elif order.time_in_force == "gtc":
-            self._emit(events.OrderRested(**self._about(order, at)))
-            if not self.is_asked:
-                self._cancel(order.order_id, "strategy failed", at)  # nobody is left to look after it
-        else:
-            self._emit(events.OrderExpired(**self._about(order, at)))
-
-    def _fill(self, order: events.OrderSubmitted, price: Decimal, fee_bps: Decimal, liquidity: str, at: Moment) -> None:
-        sized = self._tradable(order, price, fee_bps, at)
-        if isinstance(sized, str):
-            if liquidity == "taker":
-                self._reject(order, sized, at)
-            else:
-                self._cancel(order.order_id, sized, at)
-            return
-        quantity, notional, fee = sized
-        symbol, portfolio = order.symbol, self.portfolio
-        quote = assets(symbol)[1]
-        is_buying = order.side in BUYING
-        after, gross = traded(
-            portfolio.position(symbol),
-            quantity if is_buying else negate(quantity),
-            notional if is_buying else negate(notional),
-        )
-        flow = subtract(negate(notional) if is_buying else notional, fee)
-        rate = None if quote == portfolio.currency else self._market.rate(quote, portfolio.currency, at.stop) or ZERO
-        filled = events.OrderFilled(
-            strategy=self.name,
-            seq=portfolio.next_seq,
-            tick_seq=at.seq,
-            ts=at.ts,
-            order_id=order.order_id,
-            correlation_id=order.correlation_id,
-            symbol=symbol,
-            side=order.side,
-            price=price,
-            quantity=quantity,
-            fee=fee,
-            liquidity=liquidity,
-            realized=subtract(gross, fee),
-            cash=add(portfolio.balance(quote), flow),
-            position=after.quantity,
-            cost=after.cost,
-            rate=rate,
-        )
-        self._emit(filled)
+    def _hear(self, filled: events.OrderFilled, order: Order, at: Moment) -> None:
+        """An order of the desk has traded."""
         if self.next_mark == NEVER:
             self.next_mark = _next_multiple(at.ts, self.mark_every_ns)
+        if self._risk is not None:
+            was_closing = filled.side in ("sell", "cover") or filled.realized != filled.fee.copy_negate()
+            self._halt(self._risk.hear_filled(filled, was_closing), at)
         if self.strategy.on_fill is not None and self.is_asked:
             self._call("on_fill", self.strategy.on_fill, at, self._told(filled, order), self.state)
-
-    def _tradable(
-        self, order: events.OrderSubmitted, price: Decimal, fee_bps: Decimal, at: Moment
-    ) -> tuple[Decimal, Decimal, Decimal] | str:
-        """Quantity, notional and fee that the desk can settle at `price` as things stand now, or why none."""
-        symbol, portfolio, market = order.symbol, self.portfolio, self._market
-        instrument = market.instrument(symbol)
-        held = portfolio.position(symbol).quantity
-        quantity = order.quantity
-        if quantity is None:
-            quantity = floor_divide(order.notional or ZERO, price, instrument.lot_size)
-        if order.side == "sell":
-            quantity = min(quantity, held, portfolio.balance(assets(symbol)[0]))
-            if quantity <= ZERO:
-                return "no long position"
-        elif order.side == "cover":
-            quantity = min(quantity, negate(held))
-            if quantity <= ZERO:
-                return "no short position"
-        notional = multiply(quantity, price)
-        fee = bps_of(notional, fee_bps)
-        if order.side == "buy":
-            power = buying_power(portfolio, market, symbol, at.stop, order.order_id)
-            if add(notional, fee) > power:
-                if order.notional is None:
-                    return "insufficient cash"
-                quantity = floor_divide(max(affordable(power, fee_bps), ZERO), price, instrument.lot_size)
-                notional = multiply(quantity, price)
-                fee = bps_of(notional, fee_bps)
-        elif order.side == "short":
-            room = short_room(portfolio, market, symbol, at.stop)
-            if room is None:
-                return "no price to value the collateral"
-            if notional > room:
-                return "insufficient collateral"
-        return too_small(quantity, notional, instrument) or (quantity, notional, fee)
-
-    def _reject(self, order: events.OrderSubmitted, reason: str, at: Moment) -> None:
-        self._emit(events.OrderRejected(**self._about(order, at), reason=reason))
-
-    def _cancel(self, order_id: str, reason: str, at: Moment) -> None:
-        order = self.portfolio.resting[order_id]
-        self._emit(events.OrderCanceled(**self._about(order, at), reason=reason))
-
-    def _about(self, order: events.OrderSubmitted, at: Moment) -> dict[str, Any]:
-        return {
-            "strategy": self.name,
-            "seq": self.portfolio.next_seq,
-            "tick_seq": at.seq,
-            "ts": at.ts,
-            "order_id": order.order_id,
-            "correlation_id": order.correlation_id,
-            "symbol": order.symbol,
-        }
-
-    # -- facts, and those who are told ---------------------------------------------------------------------
-
-    def _emit(self, event: events.Event) -> None:
-        self.portfolio.apply(event)
-        self._out.append(event)
 
     def _call(self, where: str, hook: Callable[..., Any], at: Moment, *arguments: object) -> None:
         try:
@@ -601,7 +373,7 @@ class Desk:
         except BaseException as error:
             self.fail(where, error, at)
 
-    def _told(self, filled: events.OrderFilled, order: events.OrderSubmitted) -> dict[str, Any]:
+    def _told(self, filled: events.OrderFilled, order: Order) -> dict[str, Any]:
         """A fill as `on_fill` gets it: plain numbers, under today's names and the predecessor's."""
         signal = self._because.get(filled.correlation_id)
         reason = signal.reason if signal is not None else ""
@@ -632,28 +404,10 @@ class Desk:
 
     def _forget_reasons(self) -> None:
         portfolio = self.portfolio
-        wanted = {order.correlation_id for order in (*portfolio.in_flight.values(), *portfolio.resting.values())}
+        open_orders = (*portfolio.in_flight.values(), *portfolio.resting.values(), *portfolio.waiting.values())
+        wanted = {order.correlation_id for order in open_orders}
         wanted |= {levels.correlation_id for levels in portfolio.exits.values()}
         self._because = {key: signal for key, signal in self._because.items() if key in wanted}
-
-
-def _bounds(portfolio: Portfolio) -> dict[str, Bounds]:
-    limits: dict[str, list[float]] = {}
-    for order in portfolio.resting.values():
-        levels = limits.setdefault(order.symbol, [-INFINITE, INFINITE, -INFINITE, INFINITE])
-        limit = float(order.limit_price or ZERO)
-        if order.side in BUYING:
-            levels[0] = max(levels[0], limit)
-        else:
-            levels[1] = min(levels[1], limit)
-    for symbol, exits in portfolio.exits.items():
-        levels = limits.setdefault(symbol, [-INFINITE, INFINITE, -INFINITE, INFINITE])
-        stop = None if exits.stop_loss is None else float(exits.stop_loss)
-        target = None if exits.take_profit is None else float(exits.take_profit)
-        low, high = (stop, target) if portfolio.position(symbol).quantity > ZERO else (target, stop)
-        levels[2] = -INFINITE if low is None else low
-        levels[3] = INFINITE if high is None else high
-    return {symbol: Bounds(*levels) for symbol, levels in limits.items()}
 
 
 def _bound(strategy: Strategy, account: Account) -> Asked:
@@ -693,7 +447,9 @@ def _check_words(signal: Signal) -> None:
     """Raise Nonsense unless the words of a signal are text that a file can hold."""
     words = (signal.action, signal.symbol, signal.reason, signal.order_type, signal.size_in, signal.time_in_force)
     try:
-        "".join(words).encode()
+        text = "".join(words if signal.order_id is None else (*words, signal.order_id))
+        if not text.isascii():
+            text.encode()
     except (TypeError, UnicodeEncodeError) as error:
         raise Nonsense("a Signal with something in place of a word that is not text") from error
 

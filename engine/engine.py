@@ -9,9 +9,10 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import compress, repeat
 
-from engine.desk import NEVER, Desk, Moment
+from engine.desk import Desk
 from engine.events import Event
 from engine.market import Market
+from engine.moments import NEVER, Moment
 from engine.signals import Trigger
 from engine.snapshot import Snapshot, TradeSnapshot
 from engine.ticks import LAST_OF_MESSAGE, NO_SYMBOL, Kind, TickBatch

@@ -38,6 +38,9 @@ class SignalRaised(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_def
     correlation_id:  links the signal to its orders, fills and exits.
     size:            as given, in quote currency or base units as `size_in` says.
     price ... take_profit:  as given, quote currency per base unit.
+    trail_bps:       as given, basis points.
+    expires_at:      as given, ns of tape time.
+    order_id:        the order that it cancels or replaces.
     metadata, indicators:   JSON text, or None.
     """
 
@@ -52,8 +55,12 @@ class SignalRaised(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_def
     stop_price: float | None = None
     stop_loss: float | None = None
     take_profit: float | None = None
+    trail_bps: float | None = None
     time_in_force: str
+    expires_at: int | None = None
     post_only: bool = False
+    reduce_only: bool = False
+    order_id: str | None = None
     reason: str = ""
     metadata: str | None = None
     indicators: str | None = None
@@ -71,10 +78,17 @@ class OrderSubmitted(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_d
     """An order left for the venue, and reaches it at `arrives_at` (ns).
 
     side:         buy, sell, short or cover.
+    order_type:   market, limit, stop, stop_limit, take_profit or trailing_stop.
     quantity:     base units; None where `notional` limits the order instead.
     notional:     quote currency to trade at most, fee excluded; None where `quantity` is given.
-    limit_price:  quote currency per base unit; None for a market order.
-    purpose:      signal, stop_loss or take_profit.
+    limit_price:  quote currency per base unit; None for what trades at any price.
+    stop_price:   where a stop or take_profit order comes to life, quote currency per base unit.
+    trail_bps:    how far a trailing stop follows the best price, in basis points of it.
+    expires_at:   when a gtd order ends, ns; None for never.
+    replaces:     the resting order in whose place it comes.
+    reserved:     quote currency set aside for it, fee included; None where it spends none.
+    mid_at_decision:  the mid that the strategy saw, quote currency per base unit; None where there was none.
+    purpose:      signal, stop_loss, take_profit or liquidation.
     """
 
     order_id: str
@@ -86,19 +100,29 @@ class OrderSubmitted(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_d
     quantity: Decimal | None = None
     notional: Decimal | None = None
     limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    trail_bps: Decimal | None = None
     stop_loss: Decimal | None = None
     take_profit: Decimal | None = None
     time_in_force: str
+    expires_at: int | None = None
     post_only: bool = False
+    replaces: str | None = None
+    reserved: Decimal | None = None
+    mid_at_decision: float | None = None
     purpose: str
 
 
 class OrderRested(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """A limit order arrived and found nobody to trade with; it waits at the venue."""
+    """An order waits at the venue: a limit order for somebody to trade with it, a stop for its price.
+
+    queue_ahead:  base units displayed at its price before it came, which trade first; None where nobody knows.
+    """
 
     order_id: str
     correlation_id: str
     symbol: str
+    queue_ahead: float | None = None
 
 
 class OrderFilled(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -114,6 +138,12 @@ class OrderFilled(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defa
     cost:       quote currency paid for that position, negative (received) when short.
     rate:       desk currency for one unit of quote currency at the time; None where they are the same
                 currency, zero where no price was known.
+    left:       what the order still wants, in the unit it was sized in; None where that is nothing.
+    mid_at_decision, mid_at_arrival:  the mid when the strategy decided, and when the order traded; None where
+                one side was missing.
+    spread_cost:    quote currency paid for crossing from the mid to the touch; negative where a resting
+                order earned it.
+    slippage_cost:  quote currency paid beyond the touch: deeper levels, and the slippage configured.
     """
 
     order_id: str
@@ -129,6 +159,11 @@ class OrderFilled(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defa
     position: Decimal
     cost: Decimal
     rate: Decimal | None = None
+    left: Decimal | None = None
+    mid_at_decision: float | None = None
+    mid_at_arrival: float | None = None
+    spread_cost: Decimal | None = None
+    slippage_cost: Decimal | None = None
 
 
 class CancelSubmitted(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -150,7 +185,7 @@ class OrderCanceled(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_de
 
 
 class OrderExpired(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """An order that trades on arrival or not at all found nothing to trade with."""
+    """The time of an order is over: at once (ioc, fok), or at its `expires_at` (gtd)."""
 
     order_id: str
     correlation_id: str
@@ -167,18 +202,31 @@ class OrderRejected(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_de
 
 
 class StopTriggered(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """The market reached a position's exit; the order that closes it comes next.
+    """The market reached a stop: a position's exit, whose order comes next, or an order that waited for its price.
 
-    kind:   stop_loss or take_profit.
-    level:  the exit's price, quote currency per base unit.
-    price:  the price that reached it.
+    kind:      stop_loss or take_profit of an exit; else the type of the order.
+    level:     the price it waited for, quote currency per base unit.
+    price:     the price that reached it.
+    order_id:  the order that waited; None for an exit.
     """
 
     correlation_id: str
     symbol: str
     kind: str
+    order_id: str | None = None
     level: Decimal
     price: Decimal
+
+
+class MarginCalled(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """The equity no longer covers the shorts; they are bought back at the market, the orders come next.
+
+    equity:    in the desk's currency.
+    required:  what the maintenance ratio asks for, in the desk's currency.
+    """
+
+    equity: Decimal
+    required: Decimal
 
 
 class PortfolioMarked(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -227,6 +275,7 @@ Event = (
     | OrderExpired
     | OrderRejected
     | StopTriggered
+    | MarginCalled
     | PortfolioMarked
     | StrategyFailed
     | DeskHalted

@@ -1,28 +1,25 @@
 """Costs, delays and instrument rules: what stands between an order and its fill."""
 
+import math
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
+from hashlib import blake2b
 
 import msgspec
 
-from engine.money import DEFAULT_LOT, ZERO, money
+from engine.money import DEFAULT_LOT, ONE, ZERO, money
 
 ORDER_LATENCY_NS = 50_000_000
 """50 ms from decision to matching engine: a home connection to a venue on another continent."""
 
 
-class ExecutionConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What trading costs and how long it takes.
-
-    maker_bps, taker_bps:  fee in basis points of notional, for orders that rested and that crossed.
-    slippage_bps:          moves a market order's price against it, beyond the touch.
-    latency_ns:            from the decision to the order's (or the cancel's) arrival at the venue.
-    """
-
-    maker_bps: Decimal = ZERO
-    taker_bps: Decimal = ZERO
-    slippage_bps: Decimal = ZERO
-    latency_ns: int = ORDER_LATENCY_NS
+MAINTENANCE_RATIO = Decimal("0.300000000000")
+"""What a short account must keep of the shorts' market value: FINRA rule 4210(c)(3), 30 %, read in 2026."""
+FILL_MODELS = ("depth", "touch")
+QUEUE_MODELS = ("conservative", "proportional", "power", "log", "none")
+STOP_TRIGGERS = ("last", "touch", "mid")
+JITTERS = ("uniform", "exponential")
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +35,58 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     lot_size: Decimal = DEFAULT_LOT
     min_quantity: Decimal = ZERO
     min_notional: Decimal = ZERO
+
+
+class ExecutionConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What trading costs, how long it takes, and how an order meets the market.
+
+    maker_bps, taker_bps:  fee in basis points of notional, for orders that rested and that crossed; negative
+                           where the venue pays a rebate. In quote currency.
+    slippage_bps:          moves a taker's price against it, beyond the levels it takes.
+    latency_ns:            from the decision to the order's arrival at the venue.
+    cancel_latency_ns:     the same for a cancel; None for as long as an order's.
+    jitter_ns, jitter:     added to either by chance: up to `jitter_ns` where uniform, `jitter_ns` on average where
+                           exponential. Drawn from `jitter_seed` and the order's id, so that it is the same in
+                           every replay, whoever else trades.
+    fill_model:            depth walks the visible levels, and is touch where no book is known; touch trades the
+                           whole order at the best price.
+    queue_model:           who leaves a level that shrinks without a trade: those behind us (conservative), everybody
+                           alike (proportional), by a probability (power with `queue_power`, log); none: nobody is
+                           ahead of us.
+    stop_trigger:          the price that reaches a stop: the last trade's, the touch it would trade at, or the mid.
+    max_short_leverage:    shorts may be worth this many times the equity when they are opened.
+    maintenance_ratio:     shorts are bought back when the equity falls below this part of their value.
+    instruments:           rules by symbol, in place of those that the tape states.
+    """
+
+    maker_bps: Decimal = ZERO
+    taker_bps: Decimal = ZERO
+    slippage_bps: Decimal = ZERO
+    latency_ns: int = ORDER_LATENCY_NS
+    cancel_latency_ns: int | None = None
+    jitter_ns: int = 0
+    jitter: str = "uniform"
+    jitter_seed: int = 0
+    fill_model: str = "depth"
+    queue_model: str = "conservative"
+    queue_power: float = 3.0
+    stop_trigger: str = "last"
+    max_short_leverage: Decimal = ONE
+    maintenance_ratio: Decimal = MAINTENANCE_RATIO
+    instruments: Mapping[str, Instrument] = {}
+
+
+def latency_ns(config: ExecutionConfig, request: str, *, is_cancel: bool = False) -> int:
+    """How long the request of this name is under way: nanoseconds, whole microseconds of them by chance."""
+    base = config.latency_ns
+    if is_cancel and config.cancel_latency_ns is not None:
+        base = config.cancel_latency_ns
+    if not config.jitter_ns:
+        return base
+    key = f"{config.jitter_seed} {request}".encode()
+    draw = (int.from_bytes(blake2b(key, digest_size=8).digest(), "big") + 1) / 2**64  # in (0, 1]
+    part = draw if config.jitter == "uniform" else -math.log(draw)
+    return base + int(part * config.jitter_ns) // 1_000 * 1_000
 
 
 UNKNOWN_INSTRUMENT = Instrument()

@@ -11,7 +11,7 @@ from itertools import compress
 
 import msgspec
 
-from engine.book import Book
+from engine.book import Book, Watcher
 from engine.candles import CANDLES_KEPT, Candle, CandleSeries
 from engine.execution import UNKNOWN_INSTRUMENT, Instrument, assets, instrument_of
 from engine.money import ONE, divide, money, multiply
@@ -134,6 +134,8 @@ class _BookFold:
                     self._snapshot_seq = seq + 1
                 put(side[row], price[row], size[row])
                 if flag & LAST_OF_MESSAGE:
+                    if self.book.is_watched:
+                        self.book.tell(self._in_snapshot)
                     self._in_snapshot = False
             row = kinds.find(_BOOK, row + 1, stop)
         self.next_seq = batch.first_seq + stop
@@ -158,6 +160,7 @@ class Market:
         self._last_trades: dict[str, float] = {}  # likewise
         self._quoted: set[str] = set()  # chars that have ever had a quote or book row, in batches before
         self._has_quotes = False  # whether the batch in hand has such rows
+        self._has_books = False  # whether it or one before it has book rows
         self._lost: dict[str, bool] = {}  # char: whether a quote had been known
         self._logs: dict[str, _TradeLog] = {}
         self._books: dict[str, _BookFold] = {}
@@ -176,7 +179,9 @@ class Market:
         """Put `batch` in hand, before its first row."""
         self.batch = batch
         self.row = -1
-        self._has_quotes = batch.kind.find(_QUOTE) >= 0 or batch.kind.find(_BOOK) >= 0
+        has_books = batch.kind.find(_BOOK) >= 0
+        self._has_books = self._has_books or has_books
+        self._has_quotes = has_books or batch.kind.find(_QUOTE) >= 0
         if len(batch.symbols) > len(self.chars) + 1:
             for code in range(len(self.chars) + 1, len(batch.symbols)):
                 self.chars[batch.symbols[code]] = chr(code)
@@ -310,15 +315,16 @@ class Market:
         On a feed without quotes the price of the last trade stands for both sides. A crossed quote is no
         market: nothing trades on it.
         """
-        char = self.chars.get(symbol)
-        if char is None or not self._has_spoken(char, stop):
+        char, batch = self.chars.get(symbol), self.batch
+        row = -1 if char is None or batch is None else batch.symbol.rfind(char, 0, stop)
+        if char is None or (row < 0 and char not in self._quotes):
             return "unknown symbol"
         if char in self._lost:
             return "stale market"
+        quote = self._quotes[char] if row < 0 or batch is None else _quote(batch, row)
+        if quote.bid == quote.bid or quote.ask == quote.ask:
+            return "crossed market" if quote.bid >= quote.ask else quote
         if self._is_quoted(char, stop):
-            quote = self._quote_before(char, stop)
-            if quote.bid == quote.bid or quote.ask == quote.ask:
-                return "crossed market" if quote.is_crossed else quote
             return "no market"
         last = self.last_price(symbol, stop)
         return Quote(last, NAN, last, NAN) if last == last else "no market"
@@ -424,24 +430,40 @@ class Market:
 
     def book(self, symbol: str) -> Book | None:
         """The order book, or None while it is unknown."""
+        if not self._has_books:
+            return None
         char = self.chars.get(symbol)
         if char is None or char in self._lost or self.batch is None:
             return None
         fold = self._books.get(char)
         if fold is None:
             fold = self._books[char] = _BookFold()
-        for batch in self._pending:
+        for batch in self._unread(fold.next_seq):
             fold.absorb(batch, char, len(batch))
         fold.absorb(self.batch, char, self.row + 1)
         return fold.book if fold.is_known else None
 
+    def forget(self, watcher: Watcher) -> None:
+        """A watcher of some book matters no longer."""
+        for fold in self._books.values():
+            fold.book.unwatch(watcher)
+
     def _log(self, char: str) -> _TradeLog:
         log = self._log_of(char)
-        for batch in self._pending:
+        for batch in self._unread(log.next_seq):
             log.absorb(batch, char, len(batch))
         if self.batch is not None:
             log.absorb(self.batch, char, self.row + 1)
         return log
+
+    def _unread(self, next_seq: int) -> list[TickBatch]:
+        """The batches before the one in hand that somebody who has read up to `next_seq` has not read, oldest first."""
+        unread: list[TickBatch] = []
+        for batch in reversed(self._pending):
+            if batch.first_seq + len(batch) <= next_seq:
+                break
+            unread.append(batch)
+        return unread[::-1]
 
     def _log_of(self, char: str) -> _TradeLog:
         log = self._logs.get(char)

@@ -4,15 +4,19 @@
 recorded ledger gives the state that ran.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
 from engine import events
 from engine.execution import assets
-from engine.money import ZERO, add, multiply, negate, subtract
-from engine.orders import BUYING
+from engine.money import ZERO, add, multiply, negate, share, subtract
+from engine.orders import BUYING, WAITING
 from engine.position import FLAT, Position
+
+Order = events.OrderSubmitted
 
 
 class Exit(msgspec.Struct, frozen=True, gc=False):
@@ -28,9 +32,12 @@ class Portfolio:
 
     balances:   units by asset; a short sale leaves a negative balance of its base.
     positions:  by symbol, only those that are open.
-    in_flight:  orders that have not arrived, by id, in the order in which they were sent.
+    in_flight:  orders that have not arrived, or are being dealt with, by id, in the order in which they were sent.
     cancels:    requests to cancel that have not arrived, likewise.
     resting:    limit orders at the venue, by id, oldest first.
+    waiting:    stops at the venue that have not been triggered, likewise.
+    left:       what partly filled orders still want, in the unit they were sized in, by id.
+    reserves:   quote currency set aside for open orders, by id.
     exits:      stop-loss and take-profit by symbol.
     """
 
@@ -39,9 +46,12 @@ class Portfolio:
         self.opening = ZERO
         self.balances: dict[str, Decimal] = {}
         self.positions: dict[str, Position] = {}
-        self.in_flight: dict[str, events.OrderSubmitted] = {}
+        self.in_flight: dict[str, Order] = {}
         self.cancels: list[events.CancelSubmitted] = []
-        self.resting: dict[str, events.OrderSubmitted] = {}
+        self.resting: dict[str, Order] = {}
+        self.waiting: dict[str, Order] = {}
+        self.left: dict[str, Decimal] = {}
+        self.reserves: dict[str, Decimal] = {}
         self.exits: dict[str, Exit] = {}
         self.equity: Decimal | None = None
         self.next_seq = 0
@@ -56,41 +66,45 @@ class Portfolio:
         """Take in the next fact of this desk's ledger."""
         assert event.seq == self.next_seq, f"{event.strategy}: event {event.seq} after {self.next_seq - 1}"
         self.next_seq += 1
-        # Not `match`: isinstance of another of msgspec's classes, which are ABCs, takes 0.2 us each.
-        if type(event) is events.SignalRaised:
-            self.signals += 1
-        elif type(event) is events.OrderSubmitted:
-            self.orders += 1
-            self.in_flight[event.order_id] = event
-        elif type(event) is events.OrderFilled:
-            self._fill(event)
-        elif type(event) is events.PortfolioMarked:
-            self.equity = event.equity
-        elif type(event) is events.OrderRested:
-            self.resting[event.order_id] = self.in_flight.pop(event.order_id)
-        elif isinstance(event, events.OrderRejected | events.OrderExpired | events.OrderCanceled):
-            self._drop(event.order_id)
-        elif type(event) is events.CancelSubmitted:
-            self.cancels.append(event)
-        elif type(event) is events.StopTriggered:
-            del self.exits[event.symbol]
-        elif type(event) is events.StrategyFailed:
-            self.is_failed = True
-        elif type(event) is events.DeskHalted:
-            self.is_halted = True
-        elif type(event) is events.PortfolioOpened:
-            self.currency, self.opening, self.equity = event.currency, event.cash, event.cash
-            self.balances[event.currency] = event.cash
+        _FOLDS[type(event)](self, event)
+
+    def _open(self, opened: events.PortfolioOpened) -> None:
+        self.currency, self.opening, self.equity = opened.currency, opened.cash, opened.cash
+        self.balances[opened.currency] = opened.cash
+
+    def _raise(self, raised: events.SignalRaised) -> None:
+        self.signals += 1
+
+    def _submit(self, order: Order) -> None:
+        self.orders += 1
+        self.in_flight[order.order_id] = order
+        if order.reserved is not None:
+            self.reserves[order.order_id] = order.reserved
+
+    def _rest(self, rested: events.OrderRested) -> None:
+        order_id = rested.order_id
+        order = self.in_flight.pop(order_id)
+        if order.order_type in WAITING and not self._was_triggered(order_id):
+            self.waiting[order_id] = order
         else:
-            assert type(event) is events.SignalRejected, f"a fact without a meaning: {type(event).__name__}"
+            self.resting[order_id] = order
+
+    def _was_triggered(self, order_id: str) -> bool:
+        return order_id in self.left
+
+    def _trigger(self, triggered: events.StopTriggered) -> None:
+        if triggered.order_id is None:
+            del self.exits[triggered.symbol]
+            return
+        order = self.in_flight[triggered.order_id] = self.waiting.pop(triggered.order_id)
+        self.left[order.order_id] = wanted(order)
 
     def _fill(self, filled: events.OrderFilled) -> None:
-        order = self.in_flight.pop(filled.order_id, None) or self.resting.pop(filled.order_id)
-        if self.cancels:
-            self.cancels = [cancel for cancel in self.cancels if cancel.order_id != filled.order_id]
+        order = self._take_off(filled)
         symbol, balances = filled.symbol, self.balances
         base, quote = assets(symbol)
-        quantity = filled.quantity if filled.side in BUYING else negate(filled.quantity)
+        is_buying = filled.side in BUYING
+        quantity = filled.quantity if is_buying else negate(filled.quantity)
         balances[base] = add(balances.get(base, ZERO), quantity)
         balances[quote] = filled.cash
         before = self.positions.pop(symbol, FLAT)
@@ -101,17 +115,50 @@ class Portfolio:
         is_long = filled.position > ZERO
         if before.quantity and is_long != (before.quantity > ZERO):
             self.exits.pop(symbol, None)
-        if is_long == (quantity > ZERO) and (order.stop_loss is not None or order.take_profit is not None):
+        if is_long == is_buying and (order.stop_loss is not None or order.take_profit is not None):
             self.exits[symbol] = Exit(order.stop_loss, order.take_profit, order.correlation_id)
 
-    def _drop(self, order_id: str) -> None:
-        self.cancels = [cancel for cancel in self.cancels if cancel.order_id != order_id]
-        order = self.in_flight.pop(order_id, None) or self.resting.pop(order_id)
+    def _take_off(self, filled: events.OrderFilled) -> Order:
+        """The order that traded, which is over where nothing of it is left."""
+        order_id, left = filled.order_id, filled.left
+        if left is None:
+            if self.cancels:
+                self.cancels = [cancel for cancel in self.cancels if cancel.order_id != order_id]
+            return self._remove(order_id)
+        order = self.in_flight.get(order_id) or self.resting[order_id]
+        if order.reserved is not None:
+            self.reserves[order_id] = share(order.reserved, left, wanted(order))
+        self.left[order_id] = left
+        return order
+
+    def _remove(self, order_id: str) -> Order:
+        self.reserves.pop(order_id, None)
+        self.left.pop(order_id, None)
+        return self.in_flight.pop(order_id, None) or self.resting.pop(order_id, None) or self.waiting.pop(order_id)
+
+    def _drop(self, ended: events.OrderRejected | events.OrderExpired | events.OrderCanceled) -> None:
+        self.cancels = [cancel for cancel in self.cancels if cancel.order_id != ended.order_id]
+        order = self._remove(ended.order_id)
         held = self.position(order.symbol).quantity
         is_still_held = held > ZERO if order.side == "sell" else held < ZERO
-        if order.purpose != "signal" and is_still_held and order.symbol not in self.exits:
+        if order.purpose in ("stop_loss", "take_profit") and is_still_held and order.symbol not in self.exits:
             # The exit could not be carried out: what it protected still needs it.
             self.exits[order.symbol] = Exit(order.stop_loss, order.take_profit, order.correlation_id)
+
+    def _cancel(self, cancel: events.CancelSubmitted) -> None:
+        self.cancels.append(cancel)
+
+    def _mark(self, marked: events.PortfolioMarked) -> None:
+        self.equity = marked.equity
+
+    def _fail(self, failed: events.StrategyFailed) -> None:
+        self.is_failed = True
+
+    def _halt(self, halted: events.DeskHalted) -> None:
+        self.is_halted = True
+
+    def _note(self, event: events.SignalRejected | events.MarginCalled) -> None:
+        """A fact that changes nothing here."""
 
     # -- answers ---------------------------------------------------------------------------------------
 
@@ -127,6 +174,10 @@ class Portfolio:
         """What is open in `symbol`."""
         return self.positions.get(symbol, FLAT)
 
+    def order(self, order_id: str) -> Order | None:
+        """The open order of this id."""
+        return self.in_flight.get(order_id) or self.resting.get(order_id) or self.waiting.get(order_id)
+
     def is_exposed(self) -> bool:
         """Whether anything but the desk's own currency is held or owed."""
         for asset, amount in self.balances.items():  # a plain loop: it runs at every mark
@@ -134,23 +185,26 @@ class Portfolio:
                 return True
         return False
 
+    def has_shorts(self) -> bool:
+        """Whether anything is owed."""
+        for position in self.positions.values():
+            if position.quantity < ZERO:
+                return True
+        return False
+
     def reserved(self, quote: str, besides: str = "") -> Decimal:
-        """Quote currency that open buy orders may still spend, before fees; `besides` names one to leave out."""
+        """Quote currency set aside for open orders, fees included; `besides` names one to leave out."""
         total = ZERO
-        for orders in (self.in_flight, self.resting):
-            for order in orders.values():
-                if order.side == "buy" and order.order_id != besides and assets(order.symbol)[1] == quote:
-                    total = add(total, _spends(order))
+        for order_id, amount in self.reserves.items():
+            if order_id != besides:
+                order = self.order(order_id)
+                if order is not None and assets(order.symbol)[1] == quote:
+                    total = add(total, amount)
         return total
 
-    def offered(self, symbol: str, besides: str = "") -> Decimal:
-        """Base units that open sell orders may still deliver; `besides` names one to leave out."""
-        total = ZERO
-        for orders in (self.in_flight, self.resting):
-            for order in orders.values():
-                if order.side == "sell" and order.symbol == symbol and order.order_id != besides:
-                    total = add(total, order.quantity or ZERO)
-        return total
+    def available(self, asset: str) -> Decimal:
+        """Units of `asset` that no open order has been promised."""
+        return subtract(self.balance(asset), self.reserved(asset))
 
     def unrealized(self, symbol: str, price: Decimal) -> Decimal:
         """Quote currency that closing `symbol` at `price` would realize, fees aside."""
@@ -158,9 +212,28 @@ class Portfolio:
         return subtract(multiply(position.quantity, price), position.cost)
 
 
-def _spends(order: events.OrderSubmitted) -> Decimal:
-    if order.notional is not None:
-        return order.notional
-    if order.quantity is None or order.limit_price is None:
-        return ZERO
-    return multiply(order.quantity, order.limit_price)
+def wanted(order: Order) -> Decimal:
+    """What the whole order asked for, in the unit it was sized in: base units, or quote currency by notional."""
+    amount = order.quantity if order.notional is None else order.notional
+    assert amount is not None
+    return amount
+
+
+_FOLDS: dict[type, Callable[[Portfolio, Any], None]] = {
+    events.PortfolioOpened: Portfolio._open,
+    events.SignalRaised: Portfolio._raise,
+    events.SignalRejected: Portfolio._note,
+    events.OrderSubmitted: Portfolio._submit,
+    events.OrderRested: Portfolio._rest,
+    events.OrderFilled: Portfolio._fill,
+    events.CancelSubmitted: Portfolio._cancel,
+    events.OrderCanceled: Portfolio._drop,
+    events.OrderExpired: Portfolio._drop,
+    events.OrderRejected: Portfolio._drop,
+    events.StopTriggered: Portfolio._trigger,
+    events.MarginCalled: Portfolio._note,
+    events.PortfolioMarked: Portfolio._mark,
+    events.StrategyFailed: Portfolio._fail,
+    events.DeskHalted: Portfolio._halt,
+}
+"""What each fact does to the state. A table and not `match`: that takes 0.2 us more a fact."""

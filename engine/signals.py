@@ -5,25 +5,35 @@ from typing import Any
 
 import msgspec
 
-ACTIONS = ("buy", "sell", "short", "cover", "close", "cancel")
-ORDER_TYPES = ("market", "limit")
-TIMES_IN_FORCE = ("gtc", "ioc", "fok")
+ACTIONS = frozenset({"buy", "sell", "short", "cover", "close", "cancel", "replace"})
+ORDER_TYPES = frozenset({"market", "limit", "stop", "stop_limit", "take_profit", "trailing_stop"})
+TIMES_IN_FORCE = frozenset({"gtc", "ioc", "fok", "gtd"})
+SIZES_IN = frozenset({"quote", "base"})
 
 
 class Signal(msgspec.Struct, frozen=True):
     """A strategy's wish; the desk makes an order of it, or says why not.
 
     action:         buy (opens or adds long), sell (reduces or closes long, never short), short (opens or
-                    adds short), cover (reduces or closes short), close (whatever is open), cancel (every
-                    resting order of the symbol).
+                    adds short), cover (reduces or closes short), close (whatever is open), cancel (one
+                    order, or all that rest in the symbol), replace (one order by another of these terms).
     symbol:         canonical BASE/QUOTE.
-    size:           in quote currency, or in base units with size_in="base". Not needed to close or cancel.
+    size:           in quote currency, or in base units with size_in="base". Not needed to close, to cancel,
+                    or to replace, where 0 means what is left of the old order.
     price:          a reference for the log; it prices nothing.
-    order_type:     "market" or "limit" (which needs limit_price, quote currency per base unit).
-    stop_loss, take_profit:  prices at which the position is closed; they replace those of earlier signals.
+    order_type:     market; limit (at `limit_price` or better); stop (a market order once the price has
+                    gone against it to `stop_price`); stop_limit (a limit order then); take_profit (a market
+                    order once the price has come in its favor to `stop_price`); trailing_stop (a stop that
+                    follows the best price at a distance of `trail_bps` basis points).
+    limit_price, stop_price:  quote currency per base unit.
+    stop_loss, take_profit:  prices at which the position is closed; they replace those of earlier signals,
+                    and one of them cancels the other.
     metadata:       JSON-able; kept with the signal and handed back with its fills.
-    time_in_force:  "gtc" rests until filled or canceled; "ioc" and "fok" trade on arrival or not at all.
+    time_in_force:  gtc rests until filled or canceled; gtd until `expires_at` (ns of tape time); ioc trades
+                    on arrival what it can and nothing later; fok all of it on arrival or nothing.
     post_only:      reject the order if it would take liquidity on arrival.
+    reduce_only:    never opens or turns a position: buy then means cover, short means sell.
+    order_id:       the order to cancel or to replace, as `portfolio.open_orders` shows it.
     """
 
     action: str
@@ -40,6 +50,10 @@ class Signal(msgspec.Struct, frozen=True):
     size_in: str = "quote"
     time_in_force: str = "gtc"
     post_only: bool = False
+    reduce_only: bool = False
+    trail_bps: float | None = None
+    expires_at: int | None = None
+    order_id: str | None = None
 
 
 class Trigger(msgspec.Struct, frozen=True):

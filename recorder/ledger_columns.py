@@ -24,8 +24,8 @@ class Column(NamedTuple):
     """Where a field of an event is kept.
 
     field:     its name in the event.
-    name:      its name in the table: the same, or `given_...` for a float, which is a number as a strategy gave
-               it, where other events have, or may come to have, money of that name.
+    name:      its name in the table: the same, or `given_...` for a float of a signal, which is a number as the
+               strategy gave it, where other events have, or may come to have, money of that name.
     kind:      the Python type of its values.
     nullable:  whether a value may be None.
     default:   of the field; msgspec.NODEFAULT where it has none.
@@ -75,7 +75,7 @@ def _layout() -> dict[str, tuple[Column, ...]]:
         tag: tuple(
             Column(
                 field=field.name,
-                name=f"given_{field.name}" if _kind(field.type) is float else field.name,
+                name=f"given_{field.name}" if tag == "SignalRaised" and _kind(field.type) is float else field.name,
                 kind=_kind(field.type),
                 nullable=type(None) in get_args(field.type),
                 default=field.default,

@@ -1,0 +1,665 @@
+"""One desk's orders: they are sent, arrive, trade, rest, wait for their price, and end."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from engine import events
+from engine.bounds import Bounds, bounds_of
+from engine.depth import fill_model
+from engine.execution import ExecutionConfig, Instrument, assets, latency_ns
+from engine.margin import called, margin_prices
+from engine.market import NO_QUOTE, Market, Quote
+from engine.moments import NEVER, Moment
+from engine.money import ZERO, add, bps_of, floor_divide, floor_to, money, multiply, negate, subtract
+from engine.orders import BUYING, WAITING
+from engine.portfolio import Order, Portfolio, wanted
+from engine.position import traded
+from engine.queues import Place, probability
+from engine.signals import Signal
+from engine.sizing import Draft, affordable, buying_power, short_room, too_small
+from engine.stops import Stop, reference_price, stop_of
+from engine.ticks import NAN, Kind
+
+Told = Callable[[events.OrderFilled, Order, Moment], None]
+
+_NOTHING_LEFT = {"sell": "no long position", "cover": "no short position"}
+"""Why the rest of an order that may only reduce a position does not trade."""
+
+
+class Broker:
+    """The orders of one desk at the venue, and what becomes of them.
+
+    next_due:     the tape time at which an order or a cancel arrives, or an order expires.
+    is_guarding:  whether something rests, waits or is owed, and must be held against every tick.
+    """
+
+    __slots__ = (
+        "_bounds",
+        "_execution",
+        "_is_orphaned",
+        "_market",
+        "_model",
+        "_name",
+        "_on_fill",
+        "_out",
+        "_places",
+        "_stops",
+        "is_guarding",
+        "next_due",
+        "portfolio",
+    )
+
+    def __init__(self, name: str, execution: ExecutionConfig, on_fill: Told | None) -> None:
+        """`on_fill` hears of every fill after it has been folded."""
+        self.portfolio = Portfolio()
+        self.next_due = NEVER
+        self.is_guarding = False
+        self._name = name
+        self._execution = execution
+        self._on_fill = on_fill
+        self._model = fill_model(execution.fill_model)
+        self._places: dict[str, Place] = {}
+        self._stops: dict[str, Stop] = {}
+        self._bounds: dict[str, Bounds] = {}
+        self._is_orphaned = False
+
+    def listen(self, out: list[events.Event]) -> None:
+        """Append the facts that follow to `out`."""
+        self._out = out
+
+    def open(self, market: Market) -> None:
+        """From now on orders meet this market."""
+        self._market = market
+
+    def emit(self, event: events.Event) -> None:
+        """Assert a fact: fold it, and pass it on."""
+        self.portfolio.apply(event)
+        self._out.append(event)
+
+    def instrument(self, symbol: str) -> Instrument:
+        """What the venue accepts."""
+        return self._execution.instruments.get(symbol) or self._market.instrument(symbol)
+
+    # -- sending -----------------------------------------------------------------------------------------
+
+    def submit(self, draft: Draft, signal: Signal, correlation_id: str, at: Moment) -> None:
+        """Send the order that came of a signal."""
+        portfolio = self.portfolio
+        order_id = f"{self._name}-{portfolio.orders + 1}"
+        self.emit(
+            events.OrderSubmitted(
+                strategy=self._name,
+                seq=portfolio.next_seq,
+                tick_seq=at.seq,
+                ts=at.ts,
+                order_id=order_id,
+                correlation_id=correlation_id,
+                symbol=signal.symbol,
+                side=draft.side,
+                order_type=signal.order_type,
+                arrives_at=at.ts + latency_ns(self._execution, order_id),
+                quantity=draft.quantity,
+                notional=draft.notional,
+                limit_price=draft.limit_price,
+                stop_price=draft.stop_price,
+                trail_bps=draft.trail_bps,
+                stop_loss=None if signal.stop_loss is None else money(signal.stop_loss),
+                take_profit=None if signal.take_profit is None else money(signal.take_profit),
+                time_in_force=signal.time_in_force,
+                expires_at=signal.expires_at if signal.time_in_force == "gtd" else None,
+                post_only=bool(signal.post_only),
+                replaces=signal.order_id,
+                reserved=draft.reserved,
+                mid_at_decision=draft.mid,
+                purpose="signal",
+            )
+        )
+
+    def request_cancel(self, order: Order, correlation_id: str, at: Moment) -> None:
+        """Ask the venue to take an order back."""
+        self.emit(
+            events.CancelSubmitted(
+                strategy=self._name,
+                seq=self.portfolio.next_seq,
+                tick_seq=at.seq,
+                ts=at.ts,
+                order_id=order.order_id,
+                correlation_id=correlation_id,
+                symbol=order.symbol,
+                arrives_at=at.ts + latency_ns(self._execution, f"{order.order_id} cancel", is_cancel=True),
+            )
+        )
+
+    def abandon(self, reason: str, at: Moment) -> None:
+        """Nobody looks after the orders any more: those at the venue are taken back, others will not rest."""
+        self._is_orphaned = True
+        for order_id in (*self.portfolio.resting, *self.portfolio.waiting):
+            self._cancel(order_id, reason, at)
+
+    def close(self, symbol: str, purpose: str, at: Moment, exits: Any = None, delay_ns: int = 0) -> None:
+        """Send the market order that closes a position: of an exit, or because the margin is gone."""
+        portfolio = self.portfolio
+        held = portfolio.position(symbol).quantity
+        number = portfolio.orders + 1
+        self.emit(
+            events.OrderSubmitted(
+                strategy=self._name,
+                seq=portfolio.next_seq,
+                tick_seq=at.seq,
+                ts=at.ts,
+                order_id=f"{self._name}-{number}",
+                correlation_id=exits.correlation_id if exits is not None else f"{self._name}-m{number}",
+                symbol=symbol,
+                side="sell" if held > ZERO else "cover",
+                order_type="market",
+                arrives_at=at.ts + delay_ns,
+                quantity=held.copy_abs(),
+                time_in_force="gtc",
+                stop_loss=None if exits is None else exits.stop_loss,
+                take_profit=None if exits is None else exits.take_profit,
+                mid_at_decision=self._mid(symbol, at.stop),
+                purpose=purpose,
+            )
+        )
+
+    def _mid(self, symbol: str, stop: int) -> float | None:
+        meets = self._market.meets(symbol, stop)
+        return None if isinstance(meets, str) or meets.mid != meets.mid else meets.mid
+
+    # -- time passes -------------------------------------------------------------------------------------
+
+    def set_due(self) -> None:
+        """Work out anew when something falls due, and what must be held against every tick."""
+        portfolio = self.portfolio
+        due = NEVER
+        for order in portfolio.in_flight.values():
+            if order.arrives_at < due:
+                due = order.arrives_at
+        for cancel in portfolio.cancels:
+            if cancel.arrives_at < due:
+                due = cancel.arrives_at
+        is_guarding = False
+        if portfolio.resting or portfolio.waiting:
+            is_guarding = True
+            for orders in (portfolio.resting, portfolio.waiting):
+                for order in orders.values():
+                    if order.expires_at is not None and order.expires_at < due:
+                        due = order.expires_at
+        self.next_due = due
+        self.is_guarding = is_guarding or bool(portfolio.exits) or portfolio.has_shorts()
+        if self.is_guarding or self._bounds:
+            shorts = margin_prices(portfolio, self._market, self._execution)
+            self._bounds = bounds_of(portfolio, self._stops, shorts)
+
+    def deal(self, at: Moment) -> None:
+        """The next thing that is due: of two at the same time the one that was sent first."""
+        portfolio, due = self.portfolio, self.next_due
+        first: events.OrderSubmitted | events.CancelSubmitted | None = None
+        for order in portfolio.in_flight.values():
+            if order.arrives_at == due:
+                first = order
+                break
+        for cancel in portfolio.cancels:
+            if cancel.arrives_at == due:
+                if first is None or cancel.seq < first.seq:
+                    first = cancel
+                break
+        then = Moment(due, at.seq, at.stop)
+        if type(first) is events.OrderSubmitted:
+            self._arrive(first, then)
+        elif first is not None:
+            self._cancel(first.order_id, "requested", then)
+        else:
+            self._expire(due, then)
+        self.set_due()
+
+    def _expire(self, due: int, at: Moment) -> None:
+        for orders in (self.portfolio.resting, self.portfolio.waiting):
+            for order in list(orders.values()):
+                if order.expires_at is not None and order.expires_at <= due:
+                    self._end(events.OrderExpired(**self._about(order, at)))
+
+    # -- an order arrives --------------------------------------------------------------------------------
+
+    def _arrive(self, order: Order, at: Moment) -> None:
+        quote = self._market.meets(order.symbol, at.stop)
+        if isinstance(quote, str):
+            self._reject(order, quote, at)
+        elif order.replaces is not None and not self._make_way(order.replaces, at):
+            self._reject(order, "nothing to replace", at)
+        elif order.expires_at is not None and order.expires_at <= at.ts:
+            self._end(events.OrderExpired(**self._about(order, at)))
+        elif order.order_type in WAITING:
+            self._wait(order, quote, at)
+        else:
+            self._enter(order, quote, at)
+
+    def _make_way(self, order_id: str, at: Moment) -> bool:
+        """Take the order that is to be replaced off the book; whether it was still there."""
+        portfolio = self.portfolio
+        if order_id not in portfolio.resting and order_id not in portfolio.waiting:
+            return False
+        self._cancel(order_id, "replaced", at)
+        return True
+
+    def _enter(self, order: Order, quote: Quote, at: Moment) -> None:
+        """Take what can be taken, then rest or end."""
+        portfolio, order_id, limit = self.portfolio, order.order_id, order.limit_price
+        side, slippage_bps = (1 if order.side in BUYING else -1), self._execution.slippage_bps
+        if order.time_in_force == "fok" and not self._can_fill(order, side, quote):
+            self._end(events.OrderExpired(**self._about(order, at)))
+            return
+        touch: Decimal | None = None
+        for number, available in self._model.levels(side, order.symbol, quote, self._market):
+            price = money(number)
+            if limit is not None and (price > limit if side > 0 else price < limit):
+                break
+            if order.post_only:
+                self._refuse(order, "would take liquidity", at)
+                return
+            if touch is None:
+                touch = price
+            if slippage_bps:
+                price = _slipped(price, side, limit, slippage_bps)
+            got = self._trade(order, price, available, touch, quote, "taker", at)
+            if isinstance(got, str):
+                self._refuse(order, got, at)
+                return
+            if available is not None and got:
+                self._model.take(side, order.symbol, number, got, self._market)
+            if order_id not in portfolio.in_flight:
+                return
+            if available is None:
+                self._refuse(order, _NOTHING_LEFT[order.side], at)
+                return
+        self._settle_down(order, quote, touch is not None, at)
+
+    def _can_fill(self, order: Order, side: int, quote: Quote) -> bool:
+        """Whether the levels up to the limit hold all that the order wants."""
+        missing, by_notional = wanted(order), order.notional is not None
+        for number, available in self._model.levels(side, order.symbol, quote, self._market):
+            price, limit = money(number), order.limit_price
+            if limit is not None and (price > limit if side > 0 else price < limit):
+                return False
+            if available is None:
+                return True
+            missing = subtract(missing, multiply(available, price) if by_notional else available)
+            if missing <= ZERO:
+                return True
+        return False
+
+    def _settle_down(self, order: Order, quote: Quote, found_any: bool, at: Moment) -> None:
+        """Nothing more to take: what is left rests, or the order is over."""
+        if order.limit_price is None:
+            nobody = "no ask" if order.side in BUYING else "no bid"
+            self._refuse(order, "book exhausted" if found_any else nobody, at)
+        elif order.time_in_force in ("ioc", "fok"):
+            self._end(events.OrderExpired(**self._about(order, at)))
+        else:
+            self._rest(order, quote, at)
+
+    def _rest(self, order: Order, quote: Quote, at: Moment) -> None:
+        limit = order.limit_price
+        assert limit is not None
+        side, price, execution = (1 if order.side in BUYING else -1), float(limit), self._execution
+        book = self._market.book(order.symbol)
+        ahead: Decimal | None = None
+        if execution.queue_model == "none":
+            ahead = ZERO
+        elif book is not None:
+            best, size = (quote.bid, quote.bid_size) if side > 0 else (quote.ask, quote.ask_size)
+            shown = size if price == best and size == size else book.size(side, price)
+            ahead = None if shown is None else money(shown)
+        queue_ahead = None if ahead is None else float(ahead)
+        self.emit(events.OrderRested(**self._about(order, at), queue_ahead=queue_ahead))
+        behind = probability(execution.queue_model, execution.queue_power)
+        place = Place(side=side, price=price, ahead=ahead, shown=ahead or ZERO, behind=behind)
+        self._places[order.order_id] = place
+        if book is not None and execution.queue_model != "none":
+            book.watch(place)
+        if self._is_orphaned:
+            self._cancel(order.order_id, "strategy failed", at)
+
+    # -- an order trades -----------------------------------------------------------------------------------
+
+    def _trade(
+        self,
+        order: Order,
+        price: Decimal,
+        available: Decimal | None,
+        touch: Decimal,
+        quote: Quote,
+        liquidity: str,
+        at: Moment,
+    ) -> Decimal | str:
+        """Trade at `price` what the order still wants, as far as the desk can settle it and `available` allows.
+
+        Returns how much it got, which is nothing where that is less than a lot; or why the order is over.
+        """
+        fee_bps = self._execution.taker_bps if liquidity == "taker" else self._execution.maker_bps
+        sized = self._tradable(order, price, available, fee_bps, at)
+        if isinstance(sized, str):
+            return sized
+        quantity, left = sized
+        if not quantity:
+            return ZERO
+        portfolio, symbol, is_buying = self.portfolio, order.symbol, order.side in BUYING
+        asset = assets(symbol)[1]
+        notional = multiply(quantity, price)
+        fee = bps_of(notional, fee_bps)
+        after, gross = traded(
+            portfolio.position(symbol),
+            quantity if is_buying else negate(quantity),
+            notional if is_buying else negate(notional),
+        )
+        rate = None
+        if asset != portfolio.currency:
+            rate = self._market.rate(asset, portfolio.currency, at.stop) or ZERO
+        mid = quote.mid
+        has_mid = mid == mid
+        filled = events.OrderFilled(
+            strategy=self._name,
+            seq=portfolio.next_seq,
+            tick_seq=at.seq,
+            ts=at.ts,
+            order_id=order.order_id,
+            correlation_id=order.correlation_id,
+            symbol=symbol,
+            side=order.side,
+            price=price,
+            quantity=quantity,
+            fee=fee,
+            liquidity=liquidity,
+            realized=subtract(gross, fee),
+            cash=subtract(
+                subtract(portfolio.balance(asset), notional) if is_buying else add(portfolio.balance(asset), notional),
+                fee,
+            ),
+            position=after.quantity,
+            cost=after.cost,
+            rate=rate,
+            left=left,
+            mid_at_decision=order.mid_at_decision,
+            mid_at_arrival=mid if has_mid else None,
+            spread_cost=_cost(quantity, touch, mid, is_buying) if has_mid else None,
+            slippage_cost=_beyond(quantity, price, touch, is_buying) if price is not touch else None,
+        )
+        self.emit(filled)
+        if left is None:
+            self._forget(order.order_id)
+        if self._on_fill is not None:
+            self._on_fill(filled, order, at)
+        return quantity
+
+    def _tradable(
+        self, order: Order, price: Decimal, available: Decimal | None, fee_bps: Decimal, at: Moment
+    ) -> tuple[Decimal, Decimal | None] | str:
+        """How much of the order can be settled at `price`, and what it still wants then; or why nothing."""
+        symbol, portfolio, side = order.symbol, self.portfolio, order.side
+        instrument = self.instrument(symbol)
+        lot, by_notional = instrument.lot_size, order.notional is not None
+        wants = portfolio.left.get(order.order_id)
+        is_fresh = wants is None
+        if wants is None:
+            wants = wanted(order)
+        quantity = floor_divide(wants, price, lot) if by_notional else wants
+        if side == "sell":
+            quantity = min(quantity, portfolio.position(symbol).quantity, portfolio.balance(assets(symbol)[0]))
+            if quantity <= ZERO:
+                return _NOTHING_LEFT[side]
+        elif side == "cover":
+            quantity = min(quantity, negate(portfolio.position(symbol).quantity))
+            if quantity <= ZERO:
+                return _NOTHING_LEFT[side]
+        elif side == "buy":
+            power = buying_power(portfolio, self._market, symbol, at.stop, self._execution, order.order_id)
+            notional = multiply(quantity, price)
+            if add(notional, bps_of(notional, fee_bps)) > power:
+                if not by_notional:
+                    return "insufficient cash"
+                quantity = floor_divide(max(affordable(power, fee_bps), ZERO), price, lot)
+        else:
+            room = short_room(portfolio, self._market, symbol, at.stop, self._execution)
+            if room is None:
+                return "no price to value the collateral"
+            if multiply(quantity, price) > room:
+                return "insufficient collateral"
+        if is_fresh:
+            problem = too_small(quantity, multiply(quantity, price), instrument)
+            if problem:
+                return problem
+        if available is None or quantity <= available:
+            cut = subtract(wants, quantity) if not by_notional and quantity != wants else None
+            return quantity, cut
+        quantity = floor_to(available, lot) if available > ZERO else ZERO
+        return quantity, subtract(wants, multiply(quantity, price) if by_notional else quantity)
+
+    # -- a tick meets what rests -------------------------------------------------------------------------
+
+    def match(self, at: Moment) -> None:
+        """What rests, waits or is owed against the tick in hand, which the market has taken in."""
+        market, row = self._market, at.stop - 1
+        batch = market.batch
+        assert batch is not None
+        symbol = batch.symbols[ord(batch.symbol[row])]
+        bounds = self._bounds.get(symbol)
+        if bounds is None:
+            return
+        trade = batch.price[row] if batch.kind[row] == Kind.TRADE else NAN
+        if not bounds.is_reached(trade, batch.bid[row], batch.ask[row]):
+            return
+        if isinstance(market.meets(symbol, at.stop), str):
+            return
+        quote = market.quote(symbol, at.stop) or NO_QUOTE  # here a last trade is no quote: it has gone by
+        if self.portfolio.resting:
+            self._match_resting(symbol, trade, batch.size[row], batch.side[row], quote, at)
+        last = market.last_price(symbol, at.stop)
+        if self.portfolio.waiting:
+            self._match_waiting(symbol, trade, last == last, quote, at)
+        if symbol in self.portfolio.exits:
+            self._match_exit(symbol, trade, last == last, quote, at)
+        if self.portfolio.has_shorts():
+            self.check_margin(at)
+        self.set_due()
+
+    def _match_resting(self, symbol: str, trade: float, size: float, aggressor: int, quote: Quote, at: Moment) -> None:
+        """Through the price everything trades; at the price what is ahead of us, then us, oldest order first."""
+        used: dict[float, Decimal] = {}
+        for order in list(self.portfolio.resting.values()):
+            if order.symbol != symbol or order.order_id not in self.portfolio.resting:
+                continue  # an on_fill that failed has taken it back
+            place = self._places[order.order_id]
+            is_bid, price = place.side > 0, place.price
+            if (trade < price or quote.ask <= price) if is_bid else (trade > price or quote.bid >= price):
+                self._fill_resting(order, None, quote, at)
+            elif trade == price and aggressor != place.side:
+                self._market.book(symbol)  # brings the place up to this row
+                beyond = place.trade(money(size)) if size > 0.0 else ZERO
+                mine = used.get(price, ZERO)
+                if mine and beyond:
+                    place.fill(min(mine, beyond))  # an older order of ours stood before this one
+                    beyond = max(subtract(beyond, mine), ZERO)
+                if beyond:
+                    got = self._fill_resting(order, beyond, quote, at)
+                    place.fill(got)
+                    used[price] = add(mine, got)
+
+    def _fill_resting(self, order: Order, available: Decimal | None, quote: Quote, at: Moment) -> Decimal:
+        limit = order.limit_price
+        assert limit is not None
+        got = self._trade(order, limit, available, limit, quote, "maker", at)
+        if isinstance(got, str):
+            self._cancel(order.order_id, got, at)
+            return ZERO
+        if order.order_id in self.portfolio.resting and available is None:
+            self._cancel(order.order_id, _NOTHING_LEFT[order.side], at)
+        return got
+
+    def _match_waiting(self, symbol: str, trade: float, has_trades: bool, quote: Quote, at: Moment) -> None:
+        for order in list(self.portfolio.waiting.values()):
+            if order.symbol != symbol or order.order_id not in self.portfolio.waiting:
+                continue
+            trigger, is_buying = self._execution.stop_trigger, order.side in BUYING
+            price = reference_price(trigger, is_buying, trade, quote, has_trades)
+            if price is not None and self._stops[order.order_id].meets(price):
+                self._trigger(order, price, at)
+
+    def _wait(self, order: Order, quote: Quote, at: Moment) -> None:
+        """A stop is at the venue. Where the price has already reached it, it does not wait."""
+        stop = self._stops[order.order_id] = stop_of(order)
+        self.emit(events.OrderRested(**self._about(order, at)))
+        last = self._market.last_price(order.symbol, at.stop)
+        price = reference_price(self._execution.stop_trigger, order.side in BUYING, last, quote, last == last)
+        if price is not None and stop.meets(price):
+            self._trigger(order, price, at)
+        elif self._is_orphaned:
+            self._cancel(order.order_id, "strategy failed", at)
+
+    def _trigger(self, order: Order, price: Decimal, at: Moment) -> None:
+        """A stop was at the venue already: it trades at once, against the market that triggered it."""
+        level = self._stops.pop(order.order_id).level
+        assert level is not None
+        self.emit(
+            events.StopTriggered(
+                strategy=self._name,
+                seq=self.portfolio.next_seq,
+                tick_seq=at.seq,
+                ts=at.ts,
+                correlation_id=order.correlation_id,
+                symbol=order.symbol,
+                kind=order.order_type,
+                order_id=order.order_id,
+                level=level,
+                price=price,
+            )
+        )
+        meets = self._market.meets(order.symbol, at.stop)
+        if isinstance(meets, str):
+            self._refuse(order, meets, at)
+        else:
+            self._enter(order, meets, at)
+
+    def _match_exit(self, symbol: str, trade: float, has_trades: bool, quote: Quote, at: Moment) -> None:
+        """The exits of a position: the order that closes it is sent from here, and takes its latency."""
+        held, exits = self.portfolio.position(symbol).quantity, self.portfolio.exits[symbol]
+        is_long = held > ZERO
+        price = reference_price(self._execution.stop_trigger, not is_long, trade, quote, has_trades)
+        if price is None:
+            return
+        stop, target = exits.stop_loss, exits.take_profit
+        if stop is not None and (price <= stop if is_long else price >= stop):
+            kind, level = "stop_loss", stop
+        elif target is not None and (price >= target if is_long else price <= target):
+            kind, level = "take_profit", target
+        else:
+            return
+        self.emit(
+            events.StopTriggered(
+                strategy=self._name,
+                seq=self.portfolio.next_seq,
+                tick_seq=at.seq,
+                ts=at.ts,
+                correlation_id=exits.correlation_id,
+                symbol=symbol,
+                kind=kind,
+                level=level,
+                price=price,
+            )
+        )
+        order_id = f"{self._name}-{self.portfolio.orders + 1}"
+        self.close(symbol, kind, at, exits, latency_ns(self._execution, order_id))
+        self._deal_at_once(at)
+
+    def check_margin(self, at: Moment) -> None:
+        """Buy shorts back where the equity no longer covers them; what rests is taken back before that."""
+        call = called(self.portfolio, self._market, at.stop, self._execution)
+        if call is None:
+            return
+        equity, required = call
+        self.emit(
+            events.MarginCalled(
+                strategy=self._name,
+                seq=self.portfolio.next_seq,
+                tick_seq=at.seq,
+                ts=at.ts,
+                equity=equity,
+                required=required,
+            )
+        )
+        for order_id in (*self.portfolio.resting, *self.portfolio.waiting):
+            self._cancel(order_id, "margin call", at)
+        for symbol, position in sorted(self.portfolio.positions.items()):
+            if position.quantity < ZERO:
+                self.close(symbol, "liquidation", at)
+        self._deal_at_once(at)
+
+    def _deal_at_once(self, at: Moment) -> None:
+        """What was sent without latency meets the market of this same tick, after it."""
+        self.set_due()
+        while self.next_due <= at.ts:
+            self.deal(at)
+
+    # -- an order is over ----------------------------------------------------------------------------------
+
+    def _refuse(self, order: Order, reason: str, at: Moment) -> None:
+        """The venue does not go on with the order: a rejection, or where it has begun, a cancellation."""
+        if order.order_id in self.portfolio.left:
+            self._end(events.OrderCanceled(**self._about(order, at), reason=reason))
+        else:
+            self._reject(order, reason, at)
+
+    def _reject(self, order: Order, reason: str, at: Moment) -> None:
+        self._end(events.OrderRejected(**self._about(order, at), reason=reason))
+
+    def _cancel(self, order_id: str, reason: str, at: Moment) -> None:
+        order = self.portfolio.order(order_id)
+        assert order is not None
+        self._end(events.OrderCanceled(**self._about(order, at), reason=reason))
+
+    def _end(self, event: events.OrderCanceled | events.OrderExpired | events.OrderRejected) -> None:
+        self.emit(event)
+        self._forget(event.order_id)
+
+    def _forget(self, order_id: str) -> None:
+        """The order is over: nothing of it queues or waits."""
+        if self._stops:
+            self._stops.pop(order_id, None)
+        if not self._places:
+            return
+        place = self._places.pop(order_id, None)
+        if place is not None:
+            self._market.forget(place)
+
+    def _about(self, order: Order, at: Moment) -> dict[str, Any]:
+        return {
+            "strategy": self._name,
+            "seq": self.portfolio.next_seq,
+            "tick_seq": at.seq,
+            "ts": at.ts,
+            "order_id": order.order_id,
+            "correlation_id": order.correlation_id,
+            "symbol": order.symbol,
+        }
+
+
+def _slipped(price: Decimal, side: int, limit: Decimal | None, slippage_bps: Decimal) -> Decimal:
+    """The price moved against us, never past a limit."""
+    slip = bps_of(price, slippage_bps)
+    moved = add(price, slip) if side > 0 else subtract(price, slip)
+    if limit is None:
+        return moved
+    return min(moved, limit) if side > 0 else max(moved, limit)
+
+
+def _cost(quantity: Decimal, touch: Decimal, mid: float, is_buying: bool) -> Decimal | None:
+    """What crossing from the mid to the touch cost; None where that is nothing."""
+    middle = money(mid)
+    if middle == touch:
+        return None
+    return multiply(quantity, subtract(touch, middle) if is_buying else subtract(middle, touch)) or None
+
+
+def _beyond(quantity: Decimal, price: Decimal, touch: Decimal, is_buying: bool) -> Decimal | None:
+    """What trading at `price` instead of the touch cost; None where that is nothing."""
+    return multiply(quantity, subtract(price, touch) if is_buying else subtract(touch, price)) or None

@@ -1,0 +1,117 @@
+"""What an order would meet: the visible levels, less what its desk has already taken from them."""
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Protocol
+
+import msgspec
+
+from engine.book import Book
+from engine.market import Market, Quote
+from engine.money import ZERO, add, money, subtract
+from engine.ticks import SELL
+
+Level = tuple[float, Decimal | None]
+"""A price, and the base units to be had there; None for as many as one likes."""
+
+
+class FillModel(Protocol):
+    """What stands in an order's way when it arrives."""
+
+    def levels(self, side: int, symbol: str, quote: Quote, market: Market) -> Iterable[Level]:
+        """What an order that buys (+1) or sells (-1) can take at the touch `quote` and behind it, best first."""
+        ...
+
+    def take(self, side: int, symbol: str, price: float, quantity: Decimal, market: Market) -> None:
+        """The order took `quantity` from the level at `price`."""
+        ...
+
+
+class TouchModel:
+    """The best price alone, and any quantity at it."""
+
+    def levels(self, side: int, symbol: str, quote: Quote, market: Market) -> Iterable[Level]:
+        """The touch, where there is one."""
+        price = quote.ask if side > 0 else quote.bid
+        return ((price, None),) if price > 0.0 else ()
+
+    def take(self, side: int, symbol: str, price: float, quantity: Decimal, market: Market) -> None:
+        """The touch has no end."""
+
+
+_TOUCH = TouchModel()
+
+
+class DepthModel:
+    """The visible levels of the book, one after the other; the touch alone where no book is known.
+
+    What the desk took stays taken until the venue speaks of that level again. Desks are alone in the market: none
+    sees what another took.
+    """
+
+    def __init__(self) -> None:
+        self._taken: dict[tuple[str, int, float], _Taken] = {}
+
+    def levels(self, side: int, symbol: str, quote: Quote, market: Market) -> Iterable[Level]:
+        """The touch as last quoted, then the book behind it: quotes are often ahead of the book."""
+        book = market.book(symbol)
+        if book is None:
+            return _TOUCH.levels(side, symbol, quote, market)
+        return self._walk(-side, symbol, quote, book)
+
+    def _walk(self, side: int, symbol: str, quote: Quote, book: Book) -> Iterator[Level]:
+        best, shown = (quote.ask, quote.ask_size) if side == SELL else (quote.bid, quote.bid_size)
+        if not best > 0.0:
+            return
+        yield best, self._left(symbol, side, best, shown if shown == shown else book.size(side, best) or 0.0)
+        for price, size in book.levels(side):
+            if price > best if side == SELL else price < best:
+                yield price, self._left(symbol, side, price, size)
+
+    def _left(self, symbol: str, side: int, price: float, shown: float) -> Decimal:
+        taken = self._taken.get((symbol, side, price))
+        size = money(shown)
+        if taken is None:
+            return size
+        if taken.is_restated or (taken.shown is not None and taken.shown != shown):
+            return size
+        taken.shown = shown
+        return max(subtract(size, taken.quantity), ZERO)
+
+    def take(self, side: int, symbol: str, price: float, quantity: Decimal, market: Market) -> None:
+        """Remember it, until the venue speaks of the level."""
+        book = market.book(symbol)
+        if book is None:
+            return
+        key = (symbol, -side, price)
+        taken = self._taken.get(key)
+        if taken is not None and not taken.is_restated:
+            taken.quantity = add(taken.quantity, quantity)
+            return
+        self._forget(market)
+        taken = self._taken[key] = _Taken(side=-side, price=price, quantity=quantity)
+        book.watch(taken)
+
+    def _forget(self, market: Market) -> None:
+        """Drop what the venue has restated."""
+        for key, taken in list(self._taken.items()):
+            if taken.is_restated:
+                del self._taken[key]
+
+
+class _Taken(msgspec.Struct, kw_only=True, eq=False):
+    """What the desk took from a level: a watcher of the book."""
+
+    side: int
+    price: float
+    quantity: Decimal
+    shown: float | None = None
+    is_restated: bool = False
+
+    def show(self, size: float) -> None:
+        self.is_restated = True
+
+
+def fill_model(name: str) -> FillModel:
+    """The model that an ExecutionConfig names."""
+    return DepthModel() if name == "depth" else TouchModel()

@@ -1,0 +1,19 @@
+"""Where on the tape something happens."""
+
+import msgspec
+
+NEVER = 1 << 62
+"""A time that no tape reaches."""
+
+
+class Moment(msgspec.Struct, gc=False):
+    """Where on the tape something happens.
+
+    ts:    tape time in ns.
+    seq:   the tick that causes it.
+    stop:  the row of the batch in hand before which the market counts.
+    """
+
+    ts: int
+    seq: int
+    stop: int
