@@ -7,14 +7,14 @@ from typing import Any
 from engine import events
 from engine.bounds import Bounds, bounds_of
 from engine.depth import fill_model
-from engine.execution import ExecutionConfig, Instrument, assets, latency_ns
+from engine.execution import ExecutionConfig, assets, latency_ns
 from engine.margin import called, margin_prices
 from engine.market import NO_QUOTE, Market, Quote
 from engine.moments import NEVER, Moment
 from engine.money import ZERO, add, bps_of, floor_divide, floor_to, money, multiply, negate, subtract
 from engine.orders import BUYING, WAITING
 from engine.portfolio import Order, Portfolio, wanted
-from engine.position import traded
+from engine.position import FLAT, traded
 from engine.queues import Place, probability
 from engine.signals import Signal
 from engine.sizing import Draft, affordable, buying_power, short_room, too_small
@@ -76,10 +76,6 @@ class Broker:
         """Assert a fact: fold it, and pass it on."""
         self.portfolio.apply(event)
         self._out.append(event)
-
-    def instrument(self, symbol: str) -> Instrument:
-        """What the venue accepts."""
-        return self._execution.instruments.get(symbol) or self._market.instrument(symbol)
 
     # -- sending -----------------------------------------------------------------------------------------
 
@@ -179,15 +175,12 @@ class Broker:
         for cancel in portfolio.cancels:
             if cancel.arrives_at < due:
                 due = cancel.arrives_at
-        is_guarding = False
         if portfolio.resting or portfolio.waiting:
-            is_guarding = True
-            for orders in (portfolio.resting, portfolio.waiting):
-                for order in orders.values():
-                    if order.expires_at is not None and order.expires_at < due:
-                        due = order.expires_at
+            for order in (*portfolio.resting.values(), *portfolio.waiting.values()):
+                if order.expires_at is not None and order.expires_at < due:
+                    due = order.expires_at
         self.next_due = due
-        self.is_guarding = is_guarding or bool(portfolio.exits) or portfolio.has_shorts()
+        self.is_guarding = bool(portfolio.resting or portfolio.waiting or portfolio.exits or portfolio.has_shorts())
         if self.is_guarding or self._bounds:
             shorts = margin_prices(portfolio, self._market, self._execution)
             self._bounds = bounds_of(portfolio, self._stops, shorts)
@@ -195,7 +188,7 @@ class Broker:
     def deal(self, at: Moment) -> None:
         """The next thing that is due: of two at the same time the one that was sent first."""
         portfolio, due = self.portfolio, self.next_due
-        first: events.OrderSubmitted | events.CancelSubmitted | None = None
+        first: Order | events.CancelSubmitted | None = None
         for order in portfolio.in_flight.values():
             if order.arrives_at == due:
                 first = order
@@ -206,7 +199,7 @@ class Broker:
                     first = cancel
                 break
         then = Moment(due, at.seq, at.stop)
-        if type(first) is events.OrderSubmitted:
+        if type(first) is Order:
             self._arrive(first, then)
         elif first is not None:
             self._cancel(first.order_id, "requested", then)
@@ -337,26 +330,26 @@ class Broker:
 
         Returns how much it got, which is nothing where that is less than a lot; or why the order is over.
         """
+        portfolio, symbol, is_buying = self.portfolio, order.symbol, order.side in BUYING
+        base, asset = assets(symbol)
+        position = portfolio.positions.get(symbol, FLAT)
         fee_bps = self._execution.taker_bps if liquidity == "taker" else self._execution.maker_bps
-        sized = self._tradable(order, price, available, fee_bps, at)
+        sized = self._tradable(order, price, available, position.quantity, base, fee_bps, at)
         if isinstance(sized, str):
             return sized
-        quantity, left = sized
+        quantity, notional, fee, left = sized
         if not quantity:
             return ZERO
-        portfolio, symbol, is_buying = self.portfolio, order.symbol, order.side in BUYING
-        asset = assets(symbol)[1]
-        notional = multiply(quantity, price)
-        fee = bps_of(notional, fee_bps)
-        after, gross = traded(
-            portfolio.position(symbol),
-            quantity if is_buying else negate(quantity),
-            notional if is_buying else negate(notional),
-        )
+        if is_buying:
+            after, gross = traded(position, quantity, notional)
+            cash = subtract(portfolio.balances.get(asset, ZERO), add(notional, fee))
+        else:
+            after, gross = traded(position, negate(quantity), negate(notional))
+            cash = add(portfolio.balances.get(asset, ZERO), subtract(notional, fee))
         rate = None
         if asset != portfolio.currency:
             rate = self._market.rate(asset, portfolio.currency, at.stop) or ZERO
-        mid = quote.mid
+        mid = (quote.bid + quote.ask) / 2
         has_mid = mid == mid
         filled = events.OrderFilled(
             strategy=self._name,
@@ -372,10 +365,7 @@ class Broker:
             fee=fee,
             liquidity=liquidity,
             realized=subtract(gross, fee),
-            cash=subtract(
-                subtract(portfolio.balance(asset), notional) if is_buying else add(portfolio.balance(asset), notional),
-                fee,
-            ),
+            cash=cash,
             position=after.quantity,
             cost=after.cost,
             rate=rate,
@@ -393,47 +383,60 @@ class Broker:
         return quantity
 
     def _tradable(
-        self, order: Order, price: Decimal, available: Decimal | None, fee_bps: Decimal, at: Moment
-    ) -> tuple[Decimal, Decimal | None] | str:
-        """How much of the order can be settled at `price`, and what it still wants then; or why nothing."""
-        symbol, portfolio, side = order.symbol, self.portfolio, order.side
-        instrument = self.instrument(symbol)
-        lot, by_notional = instrument.lot_size, order.notional is not None
-        wants = portfolio.left.get(order.order_id)
+        self,
+        order: Order,
+        price: Decimal,
+        available: Decimal | None,
+        held: Decimal,
+        base: str,
+        fee_bps: Decimal,
+        at: Moment,
+    ) -> tuple[Decimal, Decimal, Decimal, Decimal | None] | str:
+        """Quantity, notional and fee that can be settled at `price`, and what the order wants then; or why nothing.
+
+        held:  base units of the position before it.
+        """
+        symbol, portfolio, side, by_notional = order.symbol, self.portfolio, order.side, order.notional
+        instrument = self._execution.instruments.get(symbol) or self._market.instrument(symbol)
+        lot = instrument.lot_size
+        wants = portfolio.left.get(order.order_id) if portfolio.left else None
         is_fresh = wants is None
         if wants is None:
             wants = wanted(order)
-        quantity = floor_divide(wants, price, lot) if by_notional else wants
+        quantity = wants if by_notional is None else floor_divide(wants, price, lot)
         if side == "sell":
-            quantity = min(quantity, portfolio.position(symbol).quantity, portfolio.balance(assets(symbol)[0]))
-            if quantity <= ZERO:
-                return _NOTHING_LEFT[side]
+            quantity = min(quantity, held, portfolio.balances.get(base, ZERO))
         elif side == "cover":
-            quantity = min(quantity, negate(portfolio.position(symbol).quantity))
-            if quantity <= ZERO:
-                return _NOTHING_LEFT[side]
-        elif side == "buy":
+            quantity = min(quantity, negate(held))
+        if quantity <= ZERO and side in _NOTHING_LEFT:
+            return _NOTHING_LEFT[side]
+        notional = multiply(quantity, price)
+        fee = bps_of(notional, fee_bps)
+        if side == "buy":
             power = buying_power(portfolio, self._market, symbol, at.stop, self._execution, order.order_id)
-            notional = multiply(quantity, price)
-            if add(notional, bps_of(notional, fee_bps)) > power:
-                if not by_notional:
+            if add(notional, fee) > power:
+                if by_notional is None:
                     return "insufficient cash"
                 quantity = floor_divide(max(affordable(power, fee_bps), ZERO), price, lot)
-        else:
+                notional = multiply(quantity, price)
+                fee = bps_of(notional, fee_bps)
+        elif side == "short":
             room = short_room(portfolio, self._market, symbol, at.stop, self._execution)
             if room is None:
                 return "no price to value the collateral"
-            if multiply(quantity, price) > room:
+            if notional > room:
                 return "insufficient collateral"
         if is_fresh:
-            problem = too_small(quantity, multiply(quantity, price), instrument)
+            problem = too_small(quantity, notional, instrument)
             if problem:
                 return problem
         if available is None or quantity <= available:
-            cut = subtract(wants, quantity) if not by_notional and quantity != wants else None
-            return quantity, cut
+            cut = subtract(wants, quantity) if by_notional is None and quantity != wants else None
+            return quantity, notional, fee, cut
         quantity = floor_to(available, lot) if available > ZERO else ZERO
-        return quantity, subtract(wants, multiply(quantity, price) if by_notional else quantity)
+        notional = multiply(quantity, price)
+        left = subtract(wants, quantity if by_notional is None else notional)
+        return quantity, notional, bps_of(notional, fee_bps), left
 
     # -- a tick meets what rests -------------------------------------------------------------------------
 

@@ -237,22 +237,23 @@ class Engine:
         Returns the first row that is not dealt with: `row` or one before it, which is left to be asked about,
         or the one after, where a timer made it necessary to take `row` in full.
         """
-        times = batch.ts
-        now = times[row] if row < len(batch) else times[row - 1]
+        times, length = batch.ts, len(batch)
+        now = times[row] if row < length else times[row - 1]
         while self._wake <= now:
             due = bisect_left(times, self._wake, done, row)
-            if self._has_timers or due == len(batch):
+            if self._has_timers or due == length:
                 return self._step_to(batch, done, row)
             at = Moment(times[due], batch.first_seq + due, due)
             self.market.row = due - 1  # a hook that asks the market must not see the tick that comes
+            self._wake = NEVER
             for desk in self.desks:
                 if desk.wake <= at.ts:
                     desk.advance(at)
-                    self._note(desk)
-            self._set_wake()
+                self._note(desk)
             if self._must_restart:
                 return due
-        return done
+            done = due
+        return min(row, length)
 
     def _moments(self, batch: TickBatch, start: int, stop: int) -> Iterator[tuple[Snapshot, list[Desk]]]:
         """A snapshot of each row from `start` to `stop` that some desk is triggered by, and those desks.

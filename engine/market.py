@@ -316,16 +316,21 @@ class Market:
         market: nothing trades on it.
         """
         char, batch = self.chars.get(symbol), self.batch
-        row = -1 if char is None or batch is None else batch.symbol.rfind(char, 0, stop)
-        if char is None or (row < 0 and char not in self._quotes):
+        if char is None:
             return "unknown symbol"
-        if char in self._lost:
-            return "stale market"
-        quote = self._quotes[char] if row < 0 or batch is None else _quote(batch, row)
-        if quote.bid == quote.bid or quote.ask == quote.ask:
-            return "crossed market" if quote.bid >= quote.ask else quote
-        if self._is_quoted(char, stop):
-            return "no market"
+        if self._has_quotes or char in self._quoted:
+            row = -1 if batch is None else batch.symbol.rfind(char, 0, stop)
+            if row < 0 and char not in self._quotes:
+                return "unknown symbol"
+            if char in self._lost:
+                return "stale market"
+            quote = self._quotes[char] if row < 0 or batch is None else _quote(batch, row)
+            if quote.bid == quote.bid or quote.ask == quote.ask:
+                return "crossed market" if quote.bid >= quote.ask else quote
+            if self._is_quoted(char, stop):
+                return "no market"
+        elif self._lost or not self._has_spoken(char, stop):
+            return "stale market" if char in self._lost else "unknown symbol"
         last = self.last_price(symbol, stop)
         return Quote(last, NAN, last, NAN) if last == last else "no market"
 

@@ -24,6 +24,7 @@ from engine.money import (
 )
 from engine.orders import BUYING, WAITING
 from engine.portfolio import Portfolio
+from engine.position import FLAT
 from engine.signals import ACTIONS, ORDER_TYPES, SIZES_IN, TIMES_IN_FORCE, Signal
 
 _OPENING = ("buy", "short")
@@ -58,7 +59,7 @@ def draft(signal: Signal, portfolio: Portfolio, market: Market, stop: int, confi
     meets = market.meets(symbol, stop)
     if isinstance(meets, str):
         return meets
-    held = portfolio.position(symbol).quantity
+    held = portfolio.positions.get(symbol, FLAT).quantity
     side = _side(signal, held, portfolio)
     if side not in _SIDES:
         return side
@@ -80,7 +81,7 @@ def draft(signal: Signal, portfolio: Portfolio, market: Market, stop: int, confi
         if isinstance(sized, str):
             return sized
         quantity, notional, reserved = sized
-    mid = meets.mid
+    mid = (meets.bid + meets.ask) / 2
     trail_bps = money(signal.trail_bps or ZERO) if order_type == "trailing_stop" else None
     return problem or Draft(
         side, quantity, notional, price, limit, stop_price, trail_bps, reserved, mid if mid == mid else None
@@ -96,7 +97,7 @@ def buying_power(
     tie up: their value, for the proceeds are not the desk's own, and their collateral.
     """
     quote = assets(symbol)[1]
-    power = portfolio.balance(quote)
+    power = portfolio.balances.get(quote, ZERO)
     if portfolio.reserves:
         power = subtract(power, portfolio.reserved(quote, besides))
     for other, position in portfolio.positions.items():
@@ -174,7 +175,7 @@ def _size(
     if side == "buy":
         power = buying_power(portfolio, market, signal.symbol, stop, config, signal.order_id or "")
         reserved = add(notional, bps_of(notional, max(config.taker_bps, config.maker_bps, ZERO)))
-        if notional > power or (in_base and reserved > power):
+        if reserved > power and (in_base or not _is_all_in(notional, power, signal.symbol, portfolio, config)):
             return "insufficient cash"
         if reserved > power:
             notional, reserved = affordable(power, config.taker_bps), power  # the fee comes out of an all-in size
@@ -194,6 +195,12 @@ def _size(
     if problem:
         return problem
     return (quantity, None, reserved) if is_fixed else (None, notional, reserved)
+
+
+def _is_all_in(notional: Decimal, power: Decimal, symbol: str, portfolio: Portfolio, config: ExecutionConfig) -> bool:
+    """Whether the size alone could be paid, and exceeds what is free by no more than the fees of spending it all."""
+    balance = portfolio.balance(assets(symbol)[1])
+    return notional <= balance and notional <= add(power, bps_of(balance, max(config.taker_bps, ZERO)))
 
 
 def _side(signal: Signal, held: Decimal, portfolio: Portfolio) -> str:
@@ -235,9 +242,7 @@ def _malformed(signal: Signal) -> str:
             return problem
     if signal.stop_loss is not None and not _is_amount(signal.stop_loss):
         return "invalid stop_loss"
-    if signal.take_profit is not None and not _is_amount(signal.take_profit):
-        return "invalid take_profit"
-    return ""
+    return "invalid take_profit" if signal.take_profit is not None and not _is_amount(signal.take_profit) else ""
 
 
 def _malformed_terms(signal: Signal) -> str:

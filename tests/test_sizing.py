@@ -44,8 +44,8 @@ def reasons(bench: Bench) -> list[str]:
     ("signal", "reason"),
     [
         (Signal("hodl", BTC, 1.0), "unknown action 'hodl'"),
-        (Signal("buy", BTC, 1.0, order_type="stop"), "unsupported order type 'stop'"),
-        (Signal("buy", BTC, 1.0, time_in_force="gtd"), "unsupported time in force 'gtd'"),
+        (Signal("buy", BTC, 1.0, order_type="iceberg"), "unsupported order type 'iceberg'"),
+        (Signal("buy", BTC, 1.0, time_in_force="day"), "unsupported time in force 'day'"),
         (Signal("buy", BTC, 1.0, size_in="lots"), "unknown size_in 'lots'"),
         (Signal("buy", BTC, 0.0), "invalid size"),
         (Signal("buy", BTC, 1.0, order_type="limit"), "limit order without a limit price"),
