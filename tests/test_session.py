@@ -335,7 +335,7 @@ def test_a_configuration_without_a_name_is_held_against_the_ledger_all_the_same(
     answer = place.wspt("verify", "run", "--json")
 
     assert answer.code == 1
-    assert answer.json["first_difference"]["recorded"]["type"] == "OrderFilled"
+    assert answer.json["first_difference"]["recorded"]["type"] == "OrderSubmitted"
 
 
 def test_a_desks_digest_that_was_changed_in_the_manifest_is_found(place: Place, tape: Path) -> None:
