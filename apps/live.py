@@ -33,6 +33,7 @@ from engine.digest import run_digest
 from engine.engine import Engine
 from engine.events import Event, OrderFilled
 from engine.ticks import Symbols, Tick, batch_of
+from recorder.clock import SYSTEM_CLOCK, Clock
 from recorder.feed import Feed
 from recorder.frame_log import FrameLog, LogHeader, Record, RecordKind
 from recorder.live_ledger import LiveLedger
@@ -76,7 +77,6 @@ class Recording:
         self._log = log
         self._assembler = assembler_after(parts_at([log.folder]) if past else [], header)
         self._symbols = past.remade.symbols if past else Symbols()
-        self._past = past
 
     @property
     def latest(self) -> Mapping[str, Tick]:
@@ -85,15 +85,12 @@ class Recording:
 
     async def run(self, follow: Follow) -> None:
         """Until the feed is stopped. `follow` gets the rows of what came together."""
-        if self._past is not None:
-            # Nobody was there to see what happened since: what was known is lost, and the tape says so first.
-            stamps = time.time_ns(), time.monotonic_ns(), self._past.conn
-            self._take([Record(*stamps, RecordKind.DISCONNECTED, b"the session was interrupted")], follow)
         async with aclosing(self.feed.batches()) as batches:
             async for records in batches:
-                self._take(records, follow)
+                self.take(records, follow)
 
-    def _take(self, records: Sequence[Record], follow: Follow) -> None:
+    def take(self, records: Sequence[Record], follow: Follow) -> None:
+        """What came together: first to disk, then to the assembler, then to whoever follows."""
         self._log.append(*records)
         ticks, times = self._assembled(records)
         self.last_ns = times[-1]
@@ -213,6 +210,7 @@ class Session(msgspec.Struct, kw_only=True):
     simulated:  seed of a simulated venue to connect to in place of a real one, or None.
     duration:   seconds after which it ends, or None for until it is stopped.
     resumes:    it goes on with a run that is there, rather than begin one.
+    clock:      what stamps the messages.
     recording:  how it is kept on disk.
     """
 
@@ -226,6 +224,7 @@ class Session(msgspec.Struct, kw_only=True):
     simulated: int | None = None
     duration: float | None = None
     resumes: bool = False
+    clock: Clock = SYSTEM_CLOCK
     recording: RecordingFile = msgspec.field(default_factory=RecordingFile)
 
 
@@ -264,7 +263,8 @@ async def _run(session: Session, past: Past | None, watch: Watch, every_s: float
             created=time.time_ns(),
             libraries=libraries(),
         )
-        feed = Feed(session.profile, session.symbols, url=url, first_conn=past.conn + 1 if past else 0)
+        first_conn = past.conn + 1 if past else 0
+        feed = Feed(session.profile, session.symbols, url=url, clock=session.clock, first_conn=first_conn)
 
         def seal() -> None:
             sealing.nudge()
@@ -281,7 +281,10 @@ async def _run(session: Session, past: Past | None, watch: Watch, every_s: float
         print(_begun(session, header), file=sys.stderr, flush=True)
         try:
             with redirect_stdout(sys.stderr):
-                await recording.run(trading.follow if trading else _nobody)
+                follow = trading.follow if trading else _nobody
+                if past is not None:
+                    recording.take([_interruption(session.clock, past.conn)], follow)
+                await recording.run(follow)
         finally:
             watcher.cancel()
     for problem in sealing.problems:
@@ -342,6 +345,12 @@ def _resumed(session: Session, run: Path, config: RunConfig, past: Past) -> Trad
     trading = Trading(session.strategies, config, run, manifest, past.remade)
     put_away(run, past.manifest, trading.manifest, past.remade)
     return trading
+
+
+def _interruption(clock: Clock, conn: int) -> Record:
+    """Nobody was there to see what happened since: what was known is lost, and the tape says so first."""
+    reason = b"the session was interrupted"
+    return Record(clock.wall_ns(), clock.mono_ns(), conn, RecordKind.DISCONNECTED, reason)
 
 
 def _simulated_s(past: Past | None) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,13 @@ from apps.loader import find_strategies, load_strategies
 from apps.resuming import resumed_session
 from apps.serving import Source
 from apps.venue_server import VenueServer
+from recorder.clock import Clock
 from recorder.runs import Manifest
 from recorder.venues.profiles import PROFILES, Profile
 
 WAIT_S = 60.0
+FASTER = 60
+_BEGAN_NS = time.time_ns()
 
 
 def impatient(venue: str) -> Profile:
@@ -59,6 +63,11 @@ def a_venue(source: Source, faults: str = "", *, seed: int = 7, speed: float | N
         loop.call_soon_threadsafe(is_over.set)
         thread.join()
         loop.close()
+
+
+def fast_wall_ns() -> int:
+    """A wall clock on which a second is a minute, so that candles close and timers fire within a test."""
+    return _BEGAN_NS + (time.time_ns() - _BEGAN_NS) * FASTER
 
 
 def has_told_all(server: VenueServer) -> bool:
@@ -101,6 +110,7 @@ def trade(
             recording.feed.stop()
 
     session.duration = WAIT_S
+    session.clock = Clock(fast_wall_ns, time.monotonic_ns)
     manifest = run_session(session, watch=watch, every_s=0.05)
     assert manifest is not None
     assert until or has_told_all(server)

@@ -57,19 +57,7 @@ def a_session(place: Place, *words: str | Path) -> dict[str, object]:
     return said
 
 
-@pytest.mark.parametrize(
-    "faults",
-    [
-        "",
-        "drop=0.01",
-        "dup=0.01",
-        "reorder=0.01",
-        "garble=0.01",
-        "checksum=0.02",
-        "disconnect=900f",
-        "disconnect=400f,drop=0.01,checksum=0.01,dup=0.01",
-    ],
-)
+@pytest.mark.parametrize("faults", ["", "garble=0.01,reorder=0.01", "disconnect=400f,drop=0.01,checksum=0.01,dup=0.01"])
 def test_a_session_replays_to_the_same_history_whatever_the_venue_did(place: Place, tape: Path, faults: str) -> None:
     said = a_session(place, tape, *(["--fault", faults] if faults else []))
 
