@@ -282,6 +282,19 @@ def table(con: Connection, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         raise QueryProblem(_sentence(error)) from error
 
 
+def some(con: Connection, sql: str, most: int) -> tuple[Any, bool]:
+    """At most so many rows of what a SELECT gives, as a pyarrow Table, and whether there are more.
+
+    Raises QueryProblem like `table`.
+    """
+    try:
+        _check_only_reads(con, sql)
+        found = con.sql(sql).limit(most + 1).to_arrow_table()
+    except duckdb.Error as error:
+        raise QueryProblem(_sentence(error)) from error
+    return found.slice(0, most), found.num_rows > most
+
+
 def rows(con: Connection, sql: str) -> list[dict[str, Any]]:
     """The rows that a SELECT gives, as JSON has them.
 

@@ -1,5 +1,6 @@
 """Each page as Streamlit draws it, without a browser: over no run, an empty one, a failed strategy, an old format."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from recorder.runs import FORMAT_VERSION, MANIFEST, create_run, read_manifest, write_manifest
+from apps.problems import UserProblem
+from recorder.run_care import delete_run, read_label
+from recorder.runs import FORMAT_VERSION, MANIFEST, RunProblem, create_run, read_manifest, write_manifest
 from tests.commands import REPOSITORY, Place
 
 testing = pytest.importorskip("streamlit.testing.v1", reason="the dashboard extra is not installed")
 known = pytest.importorskip("apps.dashboard.runs_known")
+asking = pytest.importorskip("apps.dashboard.asking")
 
 FAILING = '''"""Fails at its hundredth trade."""
 
@@ -70,10 +74,10 @@ def text_of(app: Any) -> str:
     return "\n".join(part.proto.body for part in app.get("html"))
 
 
-PAGES = ["overview", "strategy", "decisions"]
+PAGES = ["overview", "strategy", "decisions", "market", "time", "compare", "sql"]
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", [*PAGES, "runs"])
 def test_a_page_without_a_run_says_how_to_make_one(
     path: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,3 +131,85 @@ def test_the_address_says_which_run_and_strategy_are_shown(runs: Path) -> None:
     app = drawn("strategy", strategy="failing")
 
     assert app.query_params == {"run": "two", "strategy": "failing"}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "FROM read_text('/etc/passwd')",
+        "FROM '/etc/passwd'",
+        "FROM glob('/etc/*')",
+        "COPY (SELECT 1) TO '/tmp/stolen.csv'",
+        "SELECT 1; COPY (SELECT 1) TO '/tmp/stolen.csv'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "ATTACH '/tmp/stolen.duckdb'",
+        "CREATE TABLE events (i INTEGER)",
+        "SET enable_external_access = true",
+        "FROM duckdb_secrets() UNION ALL FROM read_text('/etc/hostname')",
+        "PRAGMA database_list",
+        "CALL pragma_version()",
+        "SELECT getenv('HOME')",
+        "",
+    ],
+)
+def test_the_console_answers_a_hostile_query_with_a_sentence(runs: Path, query: str) -> None:
+    app = drawn("sql", run="two")
+
+    app.text_area[0].set_value(query)
+    app.button[0].click().run()
+
+    assert not app.exception
+    assert "w-banner" in text_of(app)
+    assert not app.dataframe
+
+
+def test_the_console_answers_with_a_table_and_files(runs: Path) -> None:
+    app = drawn("sql", run="two")
+
+    app.text_area[0].set_value("SELECT name AS strategy, fills FROM leaderboard ORDER BY name")
+    app.button[0].click().run()
+
+    assert not app.exception
+    assert list(app.dataframe[0].value["strategy"]) == ["eager", "failing"]
+    assert "2 rows" in text_of(app)
+
+
+def test_a_query_without_end_is_cut_off(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "SECONDS_MOST", 0.2)
+
+    with pytest.raises(UserProblem, match=r"(?i)interrupt"):
+        asking.ask(str(runs / "two"), "SELECT count(*) FROM range(1000000000000) WHERE hash(range) = 1")
+
+
+def test_a_moment_in_the_address_is_the_moment_that_is_shown(runs: Path) -> None:
+    first = 1767225600008322000
+
+    early = drawn("time", run="two", t=str(first))
+    late = drawn("time", run="two", t=str(first + 300_000_000_000))
+
+    assert "at 00:00:00.008 UTC" in text_of(early)
+    assert "at 00:05:00.008 UTC" in text_of(late)
+    assert "Nobody held anything." in text_of(early)
+
+
+def test_a_run_gets_a_label_and_keeps_it(runs: Path) -> None:
+    app = drawn("runs")
+    [name] = [key.removeprefix("label ") for key in (field.key for field in app.text_input) if key.startswith("label ")]
+
+    app.text_input[0].set_value("  my   best ").run()
+
+    assert not app.exception
+    assert read_label(Path(name)) == "my best"
+
+
+def test_a_deleted_run_is_gone_and_what_is_no_run_is_left_alone(runs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "gone"
+    shutil.copytree(runs / "two", run)
+
+    delete_run(run)
+
+    assert not run.exists()
+    with pytest.raises(RunProblem, match=r"found no run\.json"):
+        delete_run(tmp_path)
+    assert tmp_path.exists()

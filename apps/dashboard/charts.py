@@ -1,6 +1,6 @@
 """Charts as ECharts options: time runs in UTC, no axis is forced to zero, nothing moves by itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from apps.dashboard.memory import Row
@@ -59,15 +59,23 @@ def line(name: str, data: Sequence[Any], color: str, *, dash: str = "solid", wid
     }
 
 
-def equity(series: Mapping[str, Sequence[Row]], unit: str, end: int | None, places: int = 2) -> Option:
-    """Equity over time, as steps: between two marks nothing changed, nor from the last one to `end`."""
-    return _as_steps(curves(series, unit, places), end)
+def equity(
+    series: Mapping[str, Sequence[Row]], unit: str, end: int | None, family: Iterable[str] | None = None
+) -> Option:
+    """Equity over time, as steps: between two marks nothing changed, nor from the last one to `end`.
+
+    family:  the names that share out the colors, so that a desk keeps its own when it is shown among fewer.
+    """
+    return _as_steps(curves(series, unit, family=family), end)
 
 
-def curves(series: Mapping[str, Sequence[Row]], unit: str, places: int = 2) -> Option:
+def curves(
+    series: Mapping[str, Sequence[Row]], unit: str, places: int = 2, *, family: Iterable[str] | None = None
+) -> Option:
     """Several curves over the same time."""
     chart = time_chart(unit, places, legend=len(series) > 1)
-    color, dash = colors(series), dashes(series)
+    names = list(series if family is None else family)
+    color, dash = colors(names), dashes(names)
     chart["series"] = [line(name, points(rows), color[name], dash=dash[name]) for name, rows in series.items()]
     return chart
 
@@ -136,6 +144,16 @@ def band(rows: Sequence[Row], unit: str, places: int = 2) -> Option:
         line("highest", points(rows, "high"), DOWN, width=1, dash="dotted"),
         line("mean", points(rows, "mean"), UP),
         line("lowest", points(rows, "low"), QUIET, width=1, dash="dotted"),
+    ]
+    return chart
+
+
+def columns(rows: Sequence[Row], value: str) -> Option:
+    """An amount in each stretch of time, from zero up."""
+    chart = time_chart("", 4)
+    chart["yAxis"] |= {"scale": False, "splitNumber": 2}
+    chart["series"] = [
+        {"type": "bar", "name": value, "data": points(rows, value), "itemStyle": {"color": QUIET}, "barMaxWidth": 6}
     ]
     return chart
 

@@ -91,7 +91,7 @@ def _shown(row: Row, places: dict[str, int]) -> dict[str, Any]:  # a cell is wha
         "action": row["action"],
         "symbol": row["symbol"],
         "size": sized(row),
-        "type": row["order_type"],
+        "type": row["order_type"] if row["action"] != "cancel" else "",
         "limit": "" if limit is None else figures.fixed(limit, places.get(row["symbol"], 2)),
         "outcome": f"✕ {row['rejection']}" if row["rejected"] else "✓ carried out",
         "reason": row["reason"] or "",

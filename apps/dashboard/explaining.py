@@ -1,6 +1,8 @@
 """One decision explained: what the strategy saw, what it wanted, what followed, and its neighbors."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 
 import streamlit as st
@@ -8,12 +10,14 @@ import streamlit as st
 from apps.dashboard import decision_questions as asked
 from apps.dashboard import figures, market_questions
 from apps.dashboard.ladder import ladder
-from apps.dashboard.markup import Column, Markup, badge, box, empty, html, table, title, tone_of, toned
+from apps.dashboard.markup import Column, Markup, Tone, badge, box, empty, html, table, title, tone_of, toned
 from apps.dashboard.memory import Row, RunMemory
 
 DEPTH = 6
 TRADES = 8
 NEIGHBORS = 3
+EXPLAIN_S = 300
+WSPT = (sys.executable, "-c", "from apps.cli import main; main()")
 
 
 def explain(run: RunMemory, strategy: str, seq: int) -> None:
@@ -28,12 +32,30 @@ def explain(run: RunMemory, strategy: str, seq: int) -> None:
     left.html(box(title("What it saw"), _seen(run, signal, places), title("What it wanted"), _wanted(signal, places)))
     right.html(box(title("What followed"), _followed(run, signal, places)))
     right.html(box(title("Decisions around it"), _neighbors(run, signal)))
+    if run.status != "running":
+        _made_again(run, strategy, seq)
     if run.tape.has_ticks:
         book, trades = st.columns([2, 3], gap="medium")
         levels = market_questions.book_at(run, signal["symbol"], signal["ts"], DEPTH)
         book.html(box(title("Book at that moment", signal["symbol"]), ladder(levels, places)))
         found = market_questions.trades_before(run, signal["symbol"], signal["ts"], TRADES)
         trades.html(box(title("Trades until then", "the newest first"), trades_table(found, places)))
+
+
+def _made_again(run: RunMemory, strategy: str, seq: int) -> None:
+    """`wspt explain` in a process of its own, as it runs the strategy: its state, its answer, the whole arithmetic."""
+    with st.expander("Make this moment again: the strategy's state, its answer, the arithmetic of its fill"):
+        if st.button("Replay up to this tick", key=f"again {strategy} {seq}"):
+            with st.spinner("Replaying …"):
+                said = subprocess.run(
+                    [*WSPT, "explain", str(run.path), f"{strategy}-{seq}", "--event"],
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    timeout=EXPLAIN_S,
+                    check=False,
+                )
+            st.code(said.stdout or said.stderr, language=None)
 
 
 def sized(signal: Row) -> str:
@@ -51,14 +73,16 @@ def trades_table(found: list[Row], places: int) -> Markup:
     if not found:
         return empty("No trade before that.", "The tape begins later.")
     columns = (Column("time", "UTC"), Column("taker"), Column("price", "", True), Column("size", "", True))
+    tones: dict[str, Tone] = {"buy": "up", "sell": "down"}
+    sizes = figures.aligned([row["size"] for row in found])
     rows = [
         (
             figures.clock(row["ts"]),
-            toned(row["side"] or "–", {"buy": "up", "sell": "down"}.get(row["side"] or "", "")),  # type: ignore[arg-type]
+            toned(row["side"] or "–", tones.get(row["side"], "")),
             figures.fixed(row["price"], places),
-            figures.quantity(row["size"]),
+            size,
         )
-        for row in found
+        for row, size in zip(found, sizes, strict=True)
     ]
     return table(columns, rows)
 

@@ -1,5 +1,6 @@
 """Numbers and times as people read them: the right precision, a sign where it matters, a dash for the unknown."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -62,6 +63,13 @@ def quantity(value: Number) -> str:
         return UNKNOWN
     text = f"{value:,.8f}"
     return _typeset(text.rstrip("0").rstrip("."))
+
+
+def aligned(values: Sequence[float | Decimal]) -> list[str]:
+    """Quantities of one column: as many decimals as the one that needs most, at most eight."""
+    texts = [f"{value:.8f}".rstrip("0").partition(".")[2] for value in values]
+    places = max(map(len, texts), default=0)
+    return [fixed(value, places) for value in values]
 
 
 def clock(ts: int | None) -> str:

@@ -7,12 +7,12 @@ import streamlit as st
 from apps.dashboard import figures, market_questions, questions
 from apps.dashboard.markup import Markup, Tone, badge, banner, box, html
 from apps.dashboard.memory import RunMemory
+from recorder.runs import Manifest, Status
 
 CARDS_EVERY_S = 0.5
 CHARTS_EVERY_S = 1.0
 
 _STATES: dict[str, tuple[str, Tone]] = {
-    "running": ("● running", "up"),
     "finished": ("✓ finished", "quiet"),
     "interrupted": ("‖ interrupted", "warn"),
     "failed": ("✕ failed", "down"),
@@ -34,18 +34,17 @@ def heading(run: RunMemory) -> None:
     head()
 
 
-def state(run: RunMemory) -> tuple[str, Tone]:
-    """The run's state in a word: a replay that runs is replaying, a session is live."""
-    text, tone = _STATES.get(run.status or "", ("unknown", "quiet"))
-    if run.status == "running" and run.manifest is not None:
-        return ("● live" if run.manifest.kind == "live" else "● replaying", tone)
-    return text, tone
+def state_of(manifest: Manifest, status: Status | None) -> tuple[str, Tone]:
+    """A run's state in a word: a replay that runs is replaying, a session is live."""
+    if status == "running":
+        return ("● live" if manifest.kind == "live" else "● replaying", "up")
+    return _STATES.get(status or "", ("unknown", "quiet"))
 
 
 def _line(run: RunMemory) -> Markup:
     manifest = run.manifest
     assert manifest is not None
-    parts = [f'<span class="name">{html(run.path.name)}</span>', badge(*state(run))]
+    parts = [f'<span class="name">{html(run.path.name)}</span>', badge(*state_of(manifest, run.status))]
     if manifest.simulated:
         parts.append(badge("SIMULATED market", "warn"))
     said = [manifest.tape.venue, "live session" if manifest.kind == "live" else "replay"]

@@ -3,8 +3,8 @@
 from apps.dashboard.memory import Row, RunMemory
 from apps.dashboard.questions import POINTS
 
-FEED_TROUBLE = ("gap", "checksum", "stale", "crossed", "trade_gap", "rejected")
-"""Events of the feed that are about a symbol and mean that something went wrong."""
+TROUBLE = frozenset({"disconnected", "gap", "checksum", "stale", "crossed", "trade_gap", "rejected"})
+"""Events of the feed which mean that something went wrong."""
 
 
 def symbols(run: RunMemory) -> list[str]:
@@ -27,6 +27,15 @@ def last_heard(run: RunMemory) -> int | None:
     [row] = run.ask("SELECT max(last_ts) AS ts FROM price_bars")
     last: int | None = row["ts"]
     return last
+
+
+def heard(run: RunMemory) -> tuple[int, int]:
+    """Time of the first bar and of the latest tick; (0, 0) where there is none."""
+    [row] = run.ask(
+        "SELECT coalesce(min(bucket) * $width, 0)::BIGINT AS first, coalesce(max(last_ts), 0) AS last FROM price_bars",
+        {"width": run.tape.width_ns},
+    )
+    return int(row["first"]), int(row["last"])
 
 
 def feed_health(run: RunMemory) -> list[Row]:
@@ -58,14 +67,6 @@ def price_places(run: RunMemory) -> dict[str, int]:
 def feed_rows(run: RunMemory, count: int) -> list[Row]:
     """The feed's latest rows, the newest first."""
     return run.ask("FROM feed_events ORDER BY seq DESC LIMIT $count", {"count": count})
-
-
-def seq_at(run: RunMemory, ts: int) -> int:
-    """The seq of the last row that was received at `ts` or before; -1 where there is none."""
-    [row] = run.ask(
-        "SELECT max(seq) AS seq FROM ticks WHERE ts_recv <= $ts AND ts_recv > $since", {"ts": ts, "since": 0}
-    )
-    return -1 if row["seq"] is None else int(row["seq"])
 
 
 def trades_before(run: RunMemory, symbol: str, ts: int, count: int) -> list[Row]:

@@ -67,7 +67,8 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, wide: fro
         + "</tr>"
         for row in rows
     )
-    return Markup(f'<div class="w-scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
+    top = f"<thead><tr>{head}</tr></thead>" if any(column.heading for column in columns) else ""
+    return Markup(f'<div class="w-scroll"><table>{top}<tbody>{body}</tbody></table></div>')
 
 
 def _unit(column: Column) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from apps.dashboard import decisions, overview, strategy
+from apps.dashboard import compare, console, decisions, market, overview, runs, strategy, time_travel
 from apps.dashboard.heading import heading
 from apps.dashboard.markup import STYLE, box, empty
 from apps.dashboard.memory import RunMemory
@@ -18,6 +18,10 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("Overview", "overview", overview.page),
     ("Strategy", "strategy", strategy.page),
     ("Decisions", "decisions", decisions.page),
+    ("Market", "market", market.page),
+    ("Time travel", "time", time_travel.page),
+    ("Compare", "compare", compare.page),
+    ("SQL", "sql", console.page),
 )
 """Pages of a run: title, path in the address, and what draws it."""
 
@@ -29,11 +33,15 @@ def main() -> None:
         st.Page(partial(on_run, page), title=title, url_path=path, default=number == 0)
         for number, (title, path, page) in enumerate(PAGES)
     ]
-    st.navigation(pages, position="top").run()
+    st.session_state["overview page"] = pages[0]
+    st.navigation([*pages, st.Page(runs.page, title="Runs", url_path="runs")], position="top").run()
 
 
 def draw(path: str) -> None:
     """The page of this path alone, without the way to the others."""
+    if path == "runs":
+        runs.page()
+        return
     [page] = [page for _, known, page in PAGES if known == path]
     on_run(page)
 
@@ -58,8 +66,8 @@ def on_run(page: Page) -> None:
 
 def _choice(names: list[str], place: DeltaGenerator) -> str:
     """The run of this session; its address says so too, so that it can be sent to somebody."""
-    if st.session_state.get("run") not in names:
-        st.session_state["run"] = first_choice(names)
+    wanted = st.session_state.pop("next run", None) or st.session_state.get("run", st.session_state.get("kept run"))
+    st.session_state["run"] = wanted if wanted in names else first_choice(names)
     name: str = place.selectbox("Run", names, key="run", label_visibility="collapsed")
-    st.query_params["run"] = name
+    st.query_params["run"] = st.session_state["kept run"] = name
     return name

@@ -47,3 +47,9 @@ def memory_of(path: str) -> RunMemory:
     run = RunMemory(Path(path))
     run.look()
     return run
+
+
+def forget(path: Path) -> None:
+    """A run that is no more, or not as it was."""
+    memory_of.clear(str(path))
+    known_runs.clear()

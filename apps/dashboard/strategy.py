@@ -243,9 +243,10 @@ def _orders(run: RunMemory, name: str) -> Markup:
     return orders_table(found, market_questions.price_places(run))
 
 
-def orders_table(found: Sequence[Row], places: dict[str, int]) -> Markup:
-    """Orders as they stand."""
+def orders_table(found: Sequence[Row], places: dict[str, int], *, with_strategy: bool = False) -> Markup:
+    """Orders as they stand, of one strategy or of several."""
     columns = (
+        *((Column("strategy"),) if with_strategy else ()),
         Column("sent", "UTC"),
         Column("symbol"),
         Column("side"),
@@ -256,6 +257,7 @@ def orders_table(found: Sequence[Row], places: dict[str, int]) -> Markup:
     )
     rows = [
         (
+            *((row["strategy"],) if with_strategy else ()),
             figures.clock(row["ts"]),
             row["symbol"],
             row["side"],
