@@ -27,7 +27,6 @@ from apps.problems import UserProblem
 from apps.recovery import Past, Remade, put_away, take_up
 from apps.serving import simulated_source
 from apps.session import libraries, record_of
-from apps.simulator import START_NS
 from apps.venue_server import VenueServer
 from engine.digest import run_digest
 from engine.engine import Engine
@@ -123,6 +122,8 @@ class Recording:
         self.events[event] = self.events.get(event, 0) + 1
         if symbol is not None and event in HEALED_BY_THE_VENUE:
             self.feed.heal(symbol)
+        if self.feed.lists_nothing:
+            self.feed.stop()
 
 
 class _Event(msgspec.Struct):
@@ -160,6 +161,7 @@ class Trading:
         self.manifest = msgspec.structs.replace(
             self.manifest,
             status="finished",
+            simulated=tape.simulated,
             tape=reference(tape, given, self._run, self.engine.ticks),
             digests=digests,
             digest=run_digest(digests),
@@ -252,7 +254,9 @@ async def _run(session: Session, past: Past | None, watch: Watch, every_s: float
     async with AsyncExitStack() as stack:
         url = session.url
         if session.simulated is not None:
-            server = VenueServer(simulated_source(session.simulated, after_s=_simulated_s(past)), speed=1.0)
+            wall_ns = session.clock.wall_ns
+            source = simulated_source(session.simulated, after_s=_simulated_s(past, wall_ns()), clock=wall_ns)
+            server = VenueServer(source, speed=1.0)
             await stack.enter_async_context(server)
             url = server.url
         header = LogHeader(
@@ -289,12 +293,13 @@ async def _run(session: Session, past: Past | None, watch: Watch, every_s: float
             watcher.cancel()
     for problem in sealing.problems:
         print(f"wspt: {problem}", file=sys.stderr)
-    if not feed.was_connected:
+    futile = _nothing_to_trade(feed)
+    if futile is not None:
         if trading is not None and past is None:
             trading.give_up()
         elif trading is not None:
             trading.finish(Tape.open(session.tape), str(session.tape))
-        raise UserProblem(f"{header.url}: expected a venue to connect to, found none: {feed.last_problem}")
+        raise UserProblem(futile)
     return trading.finish(Tape.open(session.tape), str(session.tape)) if trading else None
 
 
@@ -306,6 +311,19 @@ def _log(session: Session, header: LogHeader, on_rotate: Callable[[], None]) -> 
         part_age_ns=round(session.recording.part_minutes * 60e9),
         sync_every_s=session.recording.sync_s,
         on_rotate=on_rotate,
+    )
+
+
+def _nothing_to_trade(feed: Feed) -> str | None:
+    """Why nothing can have come of the session, in a sentence, or None."""
+    if not feed.was_connected:
+        return f"{feed.url}: expected a venue to connect to, found none: {feed.last_problem}"
+    if not feed.lists_nothing:
+        return None
+    meant = [near[0] for near in feed.findings.unknown.values() if near]
+    hint = f"; did you mean {', '.join(meant)}?" if meant else ""
+    return (
+        f"--symbols {','.join(feed.findings.unknown)}: expected what {feed.profile.venue} lists, found none of it{hint}"
     )
 
 
@@ -353,11 +371,12 @@ def _interruption(clock: Clock, conn: int) -> Record:
     return Record(clock.wall_ns(), clock.mono_ns(), conn, RecordKind.DISCONNECTED, reason)
 
 
-def _simulated_s(past: Past | None) -> int:
-    """How far into the simulated market a session begins: behind what the one before saw of it."""
-    if past is None or past.event_ns is None:
+def _simulated_s(past: Past | None, now_ns: int) -> int:
+    """How far into the simulated market a session begins: it went on while nobody was there, as any market does."""
+    if past is None:
         return 0
-    return max(0, past.event_ns - START_NS) // 1_000_000_000 + 1
+    created_s = datetime.fromisoformat(past.manifest.created).timestamp()
+    return max(0, int(now_ns / 1e9 - created_s)) + 1
 
 
 async def _watch(recording: Recording, trading: Trading | None, watch: Watch, every_s: float) -> None:

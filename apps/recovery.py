@@ -60,13 +60,11 @@ class Past(msgspec.Struct, kw_only=True):
 
     manifest:  of the run as it was left.
     conn:      number of its last connection.
-    event_ns:  the latest time of the venue's own on the tape, or None.
     """
 
     manifest: Manifest
     remade: Remade
     conn: int
-    event_ns: int | None
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +130,7 @@ def take_up(run: Path) -> Past:
     check_history(run, remade)
     tape = remade.tape
     last = tape.table(["conn"], start_seq=remade.stop_seq - 1)["conn"][0].as_py()
-    return Past(manifest=manifest, remade=remade, conn=last, event_ns=_latest_event(tape))
+    return Past(manifest=manifest, remade=remade, conn=last)
 
 
 def seal_tape(run: Path, manifest: Manifest) -> list[SealedLog]:
@@ -218,12 +216,6 @@ def check_history(run: Path, remade: Remade) -> None:
             f"{run}: expected its tape to give its history again, found that {name}'s event {seq} differs; "
             f"`wspt verify {run}` shows how"
         )
-
-
-def _latest_event(tape: Tape) -> int | None:
-    """The venue's clock when the tape ends. It is looked for among the last rows, most of which have it."""
-    known = tape.table(["ts_event"], start_seq=tape.first_seq + tape.rows - 10_000)["ts_event"].drop_null().to_pylist()
-    return max(known, default=None)
 
 
 def _before_the_end(comparison: Comparison, last_seq: int) -> Difference | None:

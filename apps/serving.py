@@ -66,11 +66,15 @@ def simulated_source(
     markets: Sequence[PairModel] = DEFAULT_MARKETS,
     *,
     after_s: int = 0,
+    clock: Callable[[], int] = lambda: START_NS,
 ) -> Source:
-    """A simulated Kraken, for a length or without an end; from the beginning, or `after_s` seconds into it."""
+    """A simulated Kraken, for a length or without an end; from the beginning, or `after_s` seconds into it.
+
+    Whenever it is told, it begins at the time of `clock`, ns UTC.
+    """
 
     def frames() -> Iterator[Frame]:
-        return simulate(markets, seconds, seed, START_NS + after_s * 1_000_000_000, WARM_UP_S + after_s)
+        return simulate(markets, seconds, seed, clock(), WARM_UP_S + after_s)
 
     def messages() -> Iterator[Message]:
         decoder = KrakenDecoder()

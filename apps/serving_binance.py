@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Iterator
+from itertools import chain
 from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,6 +21,7 @@ from apps.serving_binance_news import (
     venue_spelling,
 )
 from apps.serving_book import TextBook
+from apps.serving_numbers import digits_of
 from recorder.venues import binance_frames as print_frame
 from recorder.venues.binance import STREAMS_MAX
 
@@ -29,6 +31,7 @@ _LIMIT, _LIMIT_MAX = 100, 5_000
 _METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 _INVALID_SYMBOL = print_frame.refused(-1121, "Invalid symbol.")
 _NO_SYMBOL = print_frame.refused(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+_BAD_SYMBOLS = print_frame.refused(-1100, "Illegal characters found in parameter 'symbols'.")
 _BAD_LIMIT = print_frame.refused(-1100, "Illegal characters found in parameter 'limit'.")
 
 
@@ -84,7 +87,9 @@ class BinanceVenue:
     idle_s: float | None = None
 
     def __init__(self, source: Source) -> None:
-        self.symbols = dict.fromkeys(venue_spelling(symbol) for symbol in source.symbols)
+        self.symbols = {venue_spelling(symbol): symbol for symbol in source.symbols}
+        rows = chain.from_iterable(rows for _, rows in opening(source.messages()))
+        self._rules = {venue_spelling(symbol): digits.rules for symbol, digits in digits_of(rows).items()}
         self.asked: Counter[str] = Counter()
         self._source = source
         self._markets: dict[str, _Market] = {}
@@ -120,13 +125,33 @@ class BinanceVenue:
         return None
 
     def http(self, path: str) -> tuple[int, bytes] | None:
-        """See `Venue`: `/api/v3/depth` and `/api/v3/ping`."""
+        """See `Venue`: `/api/v3/depth`, `/api/v3/exchangeInfo` and `/api/v3/ping`."""
         parts = urlsplit(path)
-        if parts.path == "/api/v3/ping":
-            return 200, b"{}"
-        if parts.path != "/api/v3/depth":
-            return None
         asked = parse_qs(parts.query)
+        match parts.path:
+            case "/api/v3/depth":
+                return self._depth(asked)
+            case "/api/v3/exchangeInfo":
+                return self._info(asked)
+            case "/api/v3/ping":
+                return 200, b"{}"
+        return None
+
+    def _info(self, asked: dict[str, list[str]]) -> tuple[int, bytes]:
+        """The symbols named by `symbol` or `symbols`, or all."""
+        names = list(self.symbols)
+        if "symbols" in asked or "symbol" in asked:
+            try:
+                names = (
+                    msgspec.json.decode(asked["symbols"][-1], type=list[str]) if "symbols" in asked else asked["symbol"]
+                )
+            except msgspec.MsgspecError:
+                return 400, _BAD_SYMBOLS
+        if not self.symbols.keys() >= set(names):
+            return 400, _INVALID_SYMBOL
+        return 200, print_frame.exchange_info({name: self.symbols[name] for name in names}, self._rules)
+
+    def _depth(self, asked: dict[str, list[str]]) -> tuple[int, bytes]:
         name, limit = asked.get("symbol", [""])[-1], asked.get("limit", [str(_LIMIT)])[-1]
         if not name:
             return 400, _NO_SYMBOL

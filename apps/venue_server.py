@@ -22,6 +22,7 @@ from apps.serving import Listener, Said, Source, Venue
 from apps.serving_binance import BinanceVenue
 from apps.serving_kraken import KrakenVenue
 from recorder.assembly import VENUES
+from recorder.feed import SIMULATED_HEADER
 
 LOOPBACK = "127.0.0.1"
 
@@ -141,6 +142,7 @@ class VenueServer:
                 compression=None,
                 ping_interval=None,
                 close_timeout=2,
+                process_response=self._process_response,
                 max_size=_REQUEST_BYTES_MAX,
                 server_header=None,
             )
@@ -204,6 +206,11 @@ class VenueServer:
         del response.headers["Content-Type"]
         response.headers["Content-Type"] = "application/json;charset=UTF-8"
         return response
+
+    def _process_response(self, socket: ServerConnection, request: Request, response: Response) -> None:
+        """Whatever protocol is spoken: a made-up market says that it is."""
+        if self.source.simulated:
+            response.headers[SIMULATED_HEADER] = "true"
 
     async def _handle(self, socket: ServerConnection) -> None:
         assert socket.request is not None, "the handshake is over"

@@ -165,6 +165,7 @@ class Assembler:
         before = self.latest.get(note.symbol)
         if note.event in FEED_LOST:
             self.latest.pop(note.symbol, None)
+            self._decoder.lost(note.symbol)
         elif before is not None:
             row.bid, row.bid_size, row.ask, row.ask_size = before.bid, before.bid_size, before.ask, before.ask_size
         return row

@@ -1,7 +1,7 @@
 """What is said to a venue on one connection, and what became of it: subscriptions, new books, snapshots."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -26,11 +26,13 @@ class Findings(Struct):
 
     rejected:   (channel, symbol) that it refuses, with its reason.
     unknown:    symbols that it does not list, with suggestions.
+    is_listed:  it was asked what it lists, and has answered.
     is_online:  it says that it is not under maintenance.
     """
 
     rejected: dict[Topic, str] = {}
     unknown: dict[str, list[str]] = {}
+    is_listed: bool = False
     is_online: bool = True
 
 
@@ -87,6 +89,8 @@ class Conversation:
             self._wants_list_until = _now() + self._profile.answer_after_s
         self._asked = {topic for request in requests for topic in request.topics}
         self._opening = set(self._asked)
+        if self._profile.listing_url is not None and self._names and not self._findings.is_listed:
+            self._spawn(self._list(self._profile.listing_url))
         for request in requests:
             await self._request(request)
 
@@ -145,7 +149,25 @@ class Conversation:
             for symbol in self._names.values():
                 self.heal(symbol)
 
+    async def _list(self, address: Callable[[str, Sequence[str]], str]) -> None:
+        """Ask for the rules of the symbols; where the venue does not know them all, first for all that it knows."""
+        names = list(self._names)
+        answer = await self._fetched(address(self._url, names), "listing_failed")
+        if answer.status != 200:
+            everything = await self._fetched(address(self._url, ()), "listing_failed")
+            reading = self._profile.read(everything.body)
+            if isinstance(reading, Listing):
+                self._look_up(reading)
+            names = [name for name in names if self._names[name] not in self._findings.unknown]
+            if not isinstance(reading, Listing) or not names:
+                return
+            answer = await self._fetched(address(self._url, names), "listing_failed")
+        if answer.status == 200:
+            self._findings.is_listed = True
+            self._emit(RecordKind.REST, address(self._url, names).encode() + b"\n" + answer.body)
+
     def _look_up(self, listing: Listing) -> None:
+        self._findings.is_listed = True
         found = unlisted(listing.symbols, self._names.values())
         self._findings.unknown.clear()
         self._findings.unknown.update(found)
@@ -221,28 +243,26 @@ class Conversation:
         for request in requests:
             await self._request(request)
 
-    async def _snapshot(self, symbol: str, url: str) -> None:
-        """Fetch a book, again and again until it comes or the venue says that there is none."""
+    async def _fetched(self, url: str, complaint: str, **parts: str) -> rest.Answer:
+        """An answer, asked for again and again until it comes or the venue says that there is none."""
         pause = self._profile.first_pause_s
         while True:
             try:
                 async with self._rest_turn:
                     answer = await rest.get(url, self._profile.rest_timeout_s)
-                self._emit_answer(symbol, url, answer)
             except rest.RestProblem as problem:
                 reason, least = str(problem), 0.0
             else:
                 if answer.status in (200, 400):
-                    return
+                    return answer
                 reason, least = f"HTTP {answer.status}", answer.retry_after_s
-            self._note("snapshot_failed", symbol=symbol, reason=reason)
+            self._note(complaint, **parts, reason=reason)
             await asyncio.sleep(max(pause, least))
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
-    def _emit_answer(self, symbol: str, url: str, answer: rest.Answer) -> None:
-        """A book, or the venue's word that it knows no such symbol, is part of the stream; other errors are not."""
-        if answer.status not in (200, 400):
-            return
+    async def _snapshot(self, symbol: str, url: str) -> None:
+        """Fetch a book. It, or the venue's word that it knows no such symbol, is part of the stream."""
+        answer = await self._fetched(url, "snapshot_failed", symbol=symbol)
         self._emit(RecordKind.REST, url.encode() + b"\n" + answer.body)
         if answer.status == 400:
             self._findings.rejected[_DEPTH, symbol] = answer.body.decode(errors="replace")[:200]

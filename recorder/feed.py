@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, ProxyError, W
 
 from recorder.clock import SYSTEM_CLOCK, Clock
 from recorder.conversation import Conversation, Findings
-from recorder.frame_log import Record, RecordKind
+from recorder.frame_log import SIMULATED, Record, RecordKind
 from recorder.inbox import CONN_MASK, Inbox
 from recorder.liveness import SymbolWatch
 from recorder.reconnecting import Reconnects
@@ -21,6 +21,9 @@ from recorder.venues.profiles import Profile
 
 MESSAGE_MAX = 32 * 2**20
 """Bytes of the longest message that is taken. Books of 5 MB come in one message."""
+
+SIMULATED_HEADER = "Wspt-Simulated"
+"""In the answer to the handshake: the market is made up. A tape of it says so, whatever it was told."""
 
 BATCH_MAX = 1024
 """Records that are handed over together. One read of the socket brings fewer of any but the shortest messages."""
@@ -45,7 +48,8 @@ class Feed:
     REST                     a depth snapshot, after the stream was subscribed and whenever `heal` asks for one.
     CLOCK                    a second passed without a message, connected or not.
     NOTE                     `unreachable` (with `cause` and `reason`), `stale` (of a symbol), `unanswered` (a
-                             request), `unknown_symbol` (with `suggestions`), `snapshot_failed`.
+                             request), `unknown_symbol` (with `suggestions`), `snapshot_failed`, `listing_failed`,
+                             `simulated` (the server says that its market is made up).
 
     A subscription that the venue refuses is a FRAME, of which the decoder makes a row; `findings` collects them.
 
@@ -94,6 +98,11 @@ class Feed:
         self._tasks: set[asyncio.Task[None]] = set()
         self._opening: asyncio.Task[None] | None = None
         self._line: _Line | None = None
+
+    @property
+    def lists_nothing(self) -> bool:
+        """The venue has said what it lists, and none of the symbols is there."""
+        return bool(self._names) and self.findings.unknown.keys() >= set(self._names.values())
 
     @property
     def is_connected(self) -> bool:
@@ -225,6 +234,8 @@ class Feed:
         self._inbox.conn += self.was_connected
         self.was_connected = True
         self._inbox.put(RecordKind.CONNECTED, self.url.encode())
+        if connection.response is not None and SIMULATED_HEADER in connection.response.headers:
+            self._inbox.note(SIMULATED)
         self._last_ns = self._clock.mono_ns()
         self._line = self._new_line(connection)
 

@@ -42,6 +42,9 @@ __all__ = [
 FORMAT_VERSION = 1
 """Of the log's records. A log of another format is refused."""
 
+SIMULATED = "simulated"
+"""Event of a NOTE: who sends the frames says that the market is made up."""
+
 PART_BYTES = 64 * 1024 * 1024
 PART_AGE_NS = 600 * 1_000_000_000
 SYNC_EVERY_S = 1.0

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.ticks import NAN, Symbols, Tick, TickBatch
+from recorder.frame_log import SIMULATED
 from recorder.log_folder import is_recording
 from recorder.log_parts import parts_at
 from recorder.passport import Passport, merge
@@ -107,7 +108,7 @@ class Tape:
     @property
     def simulated(self) -> bool:
         """True where any part of the market is made up."""
-        return any(header.simulated for header in self.headers)
+        return any(header.simulated for header in self.headers) or SIMULATED in self.passport.feed_events
 
     @property
     def is_growing(self) -> bool:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from engine.ticks import KIND_NAMES, Kind, Tick
+from engine.ticks import KIND_NAMES, RECOVERED, Kind, Tick
 from recorder.passport import RECEIVED, PassportCollector
 from recorder.tape_columns import (
     FLOATS,
@@ -232,10 +232,12 @@ class TapeWriter:
     def _collect(self, group: pa.Table, ts_recv: npt.NDArray[np.int64]) -> None:
         kind: npt.NDArray[np.int8] = group["kind"].to_numpy()
         assert kind.min() >= 0 and kind.max() < len(KIND_NAMES)
-        has_event = group["ts_event"].is_valid().to_numpy()
+        # What happened before we listened, and is told on subscribing, says nothing about how late we hear of things.
+        is_past = (kind == Kind.OTHER) | (group["flags"].to_numpy() & RECOVERED != 0)
+        has_event = group["ts_event"].is_valid().to_numpy() & ~is_past
         self._collector.see(
             ts_recv=ts_recv,
-            skew_ns=ts_recv[has_event] - group["ts_event"].drop_null().to_numpy(),
+            skew_ns=ts_recv[has_event] - group["ts_event"].filter(pa.array(has_event)).to_numpy(),
             kind=kind,
             framed=group["frame"].is_valid().to_numpy(),
             symbols=group["symbol"].chunk(0).dictionary.to_pylist(),

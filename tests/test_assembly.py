@@ -40,6 +40,7 @@ class Broken:
     def __init__(self) -> None:
         self.quality = Quality()
         self.connections: list[int] = []
+        self.losses: list[str] = []
 
     def decode(self, frame: Frame) -> Sequence[Tick]:
         if frame.payload == b"bad":
@@ -52,6 +53,9 @@ class Broken:
 
     def disconnected(self, conn: int) -> Sequence[Tick]:
         return []
+
+    def lost(self, symbol: str) -> None:
+        self.losses.append(symbol)
 
 
 # -- frames
@@ -239,3 +243,13 @@ def test_a_record_of_a_kind_that_is_not_known_yet_keeps_the_clock() -> None:
     rows = Assembler("kraken").take(Record(5, 5, 0, 99, b"?"))
 
     assert (rows.ts_recv, [tick.kind for tick in rows.ticks]) == (5, [Kind.OTHER])
+
+
+def test_a_decoder_is_told_of_a_symbol_that_went_stale() -> None:
+    decoder = Broken()
+    assembler = Assembler("kraken", decoder=decoder)
+
+    for note in (b'{"event":"stale","symbol":"BTC/USD"}', b'{"event":"unanswered","symbol":"ETH/USD"}'):
+        assembler.take(record(RecordKind.NOTE, note))
+
+    assert decoder.losses == ["BTC/USD"]

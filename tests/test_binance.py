@@ -89,6 +89,45 @@ def kinds(ticks: Iterable[Tick]) -> list[int]:
     return [tick.kind for tick in ticks]
 
 
+# --- what the feed knows of it
+
+
+def test_a_book_that_the_feed_lost_waits_for_a_snapshot_and_takes_it() -> None:
+    decoder = BinanceDecoder({"BTCUSDT": "BTC/USDT"})
+    decoded([diff(11, 12), snapshot(10, BIDS, ASKS)], decoder)
+    decoder.lost("BTC/USDT")
+
+    held = decoded([diff(13, 13, BIDS)], decoder)
+    healed = decoded([snapshot(12, BIDS, ASKS)], decoder)
+
+    assert kinds(held) == [Kind.OTHER]
+    assert healed[0].kind == Kind.BOOK
+    assert healed[0].flags & SNAPSHOT
+
+
+def test_the_rules_of_a_symbol_are_an_instrument_row() -> None:
+    filters = [
+        {"filterType": "PRICE_FILTER", "minPrice": "0.01", "tickSize": "0.01"},
+        {"filterType": "LOT_SIZE", "minQty": "0.00001", "stepSize": "0.00001"},
+        {"filterType": "NOTIONAL", "minNotional": "5.0"},
+    ]
+    listed = [
+        {"symbol": name, "baseAsset": base, "quoteAsset": "USDT", "filters": filters}
+        for name, base in (("BTCUSDT", "BTC"), ("ETHUSDT", "ETH"))
+    ]
+
+    [row] = decoded([frame({"timezone": "UTC", "symbols": listed})], BinanceDecoder({"ETHUSDT": "ETH/USDT"}))
+
+    assert (row.kind, row.symbol) == (Kind.FEED, "ETH/USDT")
+    assert note(row) == {
+        "event": "instrument",
+        "tick_size": "0.01",
+        "lot_size": "0.00001",
+        "min_quantity": "0.00001",
+        "min_notional": "5.0",
+    }
+
+
 # --- the captures
 
 

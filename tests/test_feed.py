@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import unquote
 
 import msgspec
 import pytest
@@ -683,11 +684,24 @@ def test_a_venue_under_maintenance_is_not_hurried() -> None:
 # -- Binance ---------------------------------------------------------------------------------------------
 
 
+def answer_of(status: int, body: bytes) -> Response:
+    return Response(status, "", Headers({"Content-Length": str(len(body)), "Connection": "close"}), body)
+
+
+def depths(records: list[Record]) -> list[bytes]:
+    return [payload for payload in of(records, RecordKind.REST) if b"/depth?" in payload]
+
+
+def has_depth(count: int = 1) -> Callable[[list[Record]], bool]:
+    return lambda records: len(depths(records)) >= count
+
+
 class ABinance:
-    """A Binance with one book that does not move: streams, and depth snapshots on the same port."""
+    """A Binance with one book that does not move: streams, and REST on the same port."""
 
     def __init__(self, *statuses: int) -> None:
         self.statuses = list(statuses)
+        self.listed: list[str] = []
         self.asked: list[str] = []
         self.requests: list[dict[str, object]] = []
 
@@ -698,6 +712,8 @@ class ABinance:
             await ws.send(msgspec.json.encode({"result": None, "id": request["id"]}), text=True)
 
     def rest(self, connection: ServerConnection, request: Request) -> Response | None:
+        if request.path.startswith("/api/v3/exchangeInfo"):
+            return self.info(unquote(request.path))
         if not request.path.startswith("/api/"):
             return None
         self.asked.append(request.path)
@@ -705,7 +721,17 @@ class ABinance:
         body = b'{"lastUpdateId":5,"bids":[["1.0","2.0"]],"asks":[["1.5","2.0"]]}'
         if status != 200:
             body = b'{"code":-1121,"msg":"Invalid symbol."}'
-        return Response(status, "", Headers({"Content-Length": str(len(body)), "Connection": "close"}), body)
+        return answer_of(status, body)
+
+    def info(self, path: str) -> Response:
+        self.listed.append(path)
+        if "NOSUCH" in path:
+            return answer_of(400, b'{"code":-1121,"msg":"Invalid symbol."}')
+        pairs = [("BTC", "USDT"), ("ETH", "USDT")]
+        rules = [{"filterType": "LOT_SIZE", "minQty": "0.001", "maxQty": "9", "stepSize": "0.00001"}]
+        named = [{"symbol": b + q, "baseAsset": b, "quoteAsset": q, "filters": rules} for b, q in pairs]
+        wanted = [item for item in named if "symbols" not in path or f'"{item["symbol"]}"' in path]
+        return answer_of(200, msgspec.json.encode({"timezone": "UTC", "symbols": wanted}))
 
     def venue(self) -> AbstractAsyncContextManager[str]:
         return a_venue(self.stream, process_request=self.rest)
@@ -715,13 +741,13 @@ def test_a_snapshot_of_each_book_follows_the_subscription_on_binance() -> None:
     async def test() -> None:
         binance = ABinance()
         async with binance.venue() as url:
-            records = await collect(Feed(quick(BINANCE), ["BTC/USDT", "ETH/USDT"], url=url), has(RecordKind.REST, 2))
+            records = await collect(Feed(quick(BINANCE), ["BTC/USDT", "ETH/USDT"], url=url), has_depth(2))
         paths = [f"/api/v3/depth?symbol={name}&limit=1000" for name in ("BTCUSDT", "ETHUSDT")]
         assert sorted(binance.asked) == paths
-        address, _, body = of(records, RecordKind.REST)[0].partition(b"\n")
+        address, _, body = depths(records)[0].partition(b"\n")
         assert address.decode() in [url.replace("ws:", "http:") + path for path in paths]
         assert msgspec.json.decode(body)["lastUpdateId"] == 5
-        assert kinds(records)[:3] == ["CONNECTED", "SUBSCRIBED", "FRAME"]
+        assert [kind for kind in kinds(records) if kind != "REST"] == ["CONNECTED", "SUBSCRIBED", "FRAME"]
 
     run(test())
 
@@ -734,7 +760,7 @@ def test_healing_a_book_on_binance_fetches_it_again() -> None:
             snapshots = 0
             async with aclosing(feed.records()) as stream:
                 async for record in stream:
-                    if record.kind == RecordKind.REST:
+                    if b"/depth?" in record.payload:
                         snapshots += 1
                         if snapshots == 3:
                             break
@@ -752,9 +778,9 @@ def test_a_book_that_breaks_as_soon_as_it_has_come_is_fetched_again() -> None:
             feed = Feed(quick(BINANCE, rest_spacing_s=0.1), ["BTC/USDT"], url=url)
 
             def is_enough(records: list[Record]) -> bool:
-                if records[-1].kind == RecordKind.REST:
+                if b"/depth?" in records[-1].payload:
                     feed.heal("BTC/USDT")
-                return has(RecordKind.REST, 3)(records)
+                return has_depth(3)(records)
 
             await collect(feed, is_enough)
 
@@ -766,13 +792,43 @@ def test_a_symbol_that_binance_does_not_know_is_a_finding_and_is_not_asked_for_a
         binance = ABinance(400)
         async with binance.venue() as url:
             feed = Feed(quick(BINANCE), ["NO/SUCH"], url=url)
-            records = await collect(feed, has(RecordKind.REST))
+            records = await collect(feed, has_depth())
         assert "Invalid symbol" in feed.findings.rejected["depth", "NO/SUCH"]
         assert len(binance.asked) == 1
         decoder = BinanceDecoder()
-        [row] = decoder.decode(frame_of(of(records, RecordKind.REST)[0]))
+        [row] = decoder.decode(frame_of(depths(records)[0]))
         assert decoder.quality.rejected == 1
         assert row.note is not None
+
+    run(test())
+
+
+def test_the_rules_of_the_symbols_are_fetched_once_and_stand_on_the_tape() -> None:
+    async def test() -> None:
+        binance = ABinance()
+        async with binance.venue() as url:
+            profile = quick(BINANCE, clock_s=0.01, renew_after_s=0.2)
+            feed = Feed(profile, ["BTC/USDT"], url=url)
+            records = await collect(feed, has(RecordKind.CONNECTED, 2))
+        [listing] = [payload for payload in of(records, RecordKind.REST) if b"exchangeInfo" in payload]
+        [row] = BinanceDecoder({"BTCUSDT": "BTC/USDT"}).decode(frame_of(listing))
+        note = msgspec.json.decode(row.note)
+        assert (row.symbol, note["event"], note["lot_size"]) == ("BTC/USDT", "instrument", "0.00001")
+        assert len(binance.listed) == 1
+
+    run(test())
+
+
+def test_a_symbol_that_binance_does_not_list_is_noted_with_what_was_perhaps_meant() -> None:
+    async def test() -> None:
+        binance = ABinance()
+        binance.info = lambda path, info=binance.info: info(path.replace("BTCUSTD", "NOSUCH"))  # type: ignore[method-assign]
+        async with binance.venue() as url:
+            feed = Feed(quick(BINANCE), ["BTC/USTD", "ETH/USDT"], url=url)
+            records = await collect(feed, lambda _: feed.findings.is_listed and len(binance.listed) == 3)
+        [note] = notes(records, "unknown_symbol")
+        assert note == {"event": "unknown_symbol", "symbol": "BTC/USTD", "suggestions": ["BTC/USDT"]}
+        assert not feed.lists_nothing
 
     run(test())
 
@@ -787,7 +843,7 @@ def test_a_snapshot_that_fails_is_noted_and_fetched_until_it_comes() -> None:
     async def test() -> None:
         binance = ABinance(500, 503)
         async with binance.venue() as url:
-            records = await collect(Feed(quick(BINANCE), ["BTC/USDT"], url=url), has(RecordKind.REST))
+            records = await collect(Feed(quick(BINANCE), ["BTC/USDT"], url=url), has_depth())
         assert [note["reason"] for note in notes(records, "snapshot_failed")] == ["HTTP 500", "HTTP 503"]
 
     run(test())

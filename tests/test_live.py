@@ -107,6 +107,36 @@ def test_a_venue_that_is_not_there_is_a_mistake_in_what_was_asked(place: Place) 
     assert answer.err.splitlines()[-1].startswith("wspt: ws://127.0.0.1:9")
 
 
+@pytest.mark.parametrize("venue", ["kraken", "binance"])
+def test_symbols_of_which_the_venue_lists_none_are_a_mistake_in_what_was_asked(place: Place, venue: str) -> None:
+    server = place.start("serve", "--simulated", "--venue", venue)
+    assert server.stdout is not None
+    url = server.stdout.readline().strip()
+
+    answer = place.spawn(
+        "live", "--venue", venue, "--url", url, "--symbols", "BTC/UDS,XBT/USD", "--duration", "60s", "--out", "run"
+    )
+
+    server.send_signal(signal.SIGTERM)
+    server.communicate(timeout=60)
+    assert answer.code == 2
+    said = f"wspt: --symbols BTC/UDS,XBT/USD: expected what {venue} lists, found none of it; did you mean BTC/USD"
+    assert answer.err.splitlines()[-1].startswith(said)
+
+
+def test_a_market_that_is_made_up_elsewhere_is_marked_on_the_tape(place: Place) -> None:
+    server = place.start("serve", "--simulated")
+    assert server.stdout is not None
+    url = server.stdout.readline().strip()
+
+    answer = place.spawn("record", "--url", url, "--symbols", "BTC/USD", "--duration", "1s", "--out", "tape", "--json")
+
+    server.send_signal(signal.SIGTERM)
+    server.communicate(timeout=60)
+    assert json.loads(answer.out)["simulated"] is True
+    assert 0 < json.loads(answer.out)["quality"]["skew_ms"]["p50"] < 1000
+
+
 def test_recording_alone_makes_a_tape(place: Place) -> None:
     answer = place.spawn("record", "--simulated", "--symbols", "BTC/USD", "--duration", "2s", "--out", "tape", "--json")
 

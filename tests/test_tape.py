@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.ticks import BUY, NAN, Kind, Symbols, Tick, TickBatch, batch_of
+from engine.ticks import BUY, LAST_OF_MESSAGE, NAN, RECOVERED, Kind, Symbols, Tick, TickBatch, batch_of
 from recorder.tape import ROW_GROUP, SCHEMA, Tape, TapeProblem, TapeWriter
 from recorder.tape_columns import METADATA_KEY
 from recorder.venues import Frame, Quality
@@ -410,3 +410,15 @@ def test_damaged_page_is_named_with_its_ticks(tmp_path: Path):
     path.write_bytes(content)
 
     assert f"{path}: expected ticks 0 to 1999, found them damaged" in problem_with(path)
+
+
+def test_trades_of_before_the_recording_say_nothing_about_how_late_it_was(tmp_path: Path) -> None:
+    past = Tick(kind=Kind.OTHER, symbol="A/B", ts_event=0, trade_id="1")
+    missed = Tick(kind=Kind.TRADE, symbol="A/B", price=1.0, size=1.0, ts_event=0, flags=LAST_OF_MESSAGE | RECOVERED)
+    news = Tick(kind=Kind.TRADE, symbol="A/B", price=1.0, size=1.0, ts_event=1_000_000_001)
+
+    skew = Tape.open(record(tmp_path / "tape.parquet", [past, missed, news])).passport.skew_ms
+
+    assert skew is not None
+    assert len(skew.buckets) == 1
+    assert skew.max < 0

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from msgspec import structs
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from apps.faults import FaultPlan, Faults, Then, parse_faults
@@ -26,6 +27,7 @@ from apps.serving_binance import BinanceVenue
 from apps.serving_kraken import KrakenVenue
 from apps.venue_server import VenueServer
 from engine.ticks import BUY, SNAPSHOT, Kind, Tick
+from recorder.feed import SIMULATED_HEADER
 from recorder.venues import Frame
 from recorder.venues.binance import BinanceDecoder, stream_names
 from recorder.venues.binance import subscribe_messages as binance_messages
@@ -546,6 +548,32 @@ def test_binance_rest_answers_or_says_what_is_wrong(binance: Source) -> None:
         (400, -1100),
         (200, None),
     ]
+
+
+def test_binance_lists_its_symbols_with_the_rules_that_are_known(market: Source) -> None:
+    async def work() -> None:
+        async with VenueServer(market, "binance") as server:
+            status, body = await get(server, "/api/v3/exchangeInfo?symbols=%5B%22XRPUSD%22%5D")
+            [listed] = json.loads(body)["symbols"]
+            assert (status, listed["baseAsset"], listed["quoteAsset"]) == (200, "XRP", "USD")
+            assert {"filterType": "NOTIONAL", "minNotional": "0.50"} in listed["filters"]
+            assert (await get(server, "/api/v3/exchangeInfo?symbols=%5B%22NOSUCH%22%5D"))[0] == 400
+            assert (await get(server, "/api/v3/exchangeInfo?symbols=nonsense"))[0] == 400
+            everything = json.loads((await get(server, "/api/v3/exchangeInfo"))[1])["symbols"]
+            assert sorted(item["symbol"] for item in everything) == ["BTCUSD", "XRPUSD"]
+
+    run(work())
+
+
+@pytest.mark.parametrize("venue", ["kraken", "binance"])
+def test_a_made_up_market_says_so_in_the_handshake_whatever_it_speaks(market: Source, venue: str) -> None:
+    async def headers(source: Source) -> Headers:
+        async with VenueServer(source, venue) as server, connect(server.url) as socket:
+            assert socket.response is not None
+            return socket.response.headers
+
+    assert run(headers(market))[SIMULATED_HEADER] == "true"
+    assert SIMULATED_HEADER not in run(headers(structs.replace(market, simulated=False)))
 
 
 def test_an_unknown_path_is_not_found(market: Source, binance: Source) -> None:

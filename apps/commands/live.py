@@ -1,6 +1,8 @@
 """Venues as they happen: recorded, traded on, or played on loopback."""
 
+import sys
 from pathlib import Path
+from time import time_ns
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -122,6 +124,8 @@ def new_session(
     files = chosen(loaded, only or [])
     wanted = [name for file in files for name in file.strategy.symbols or ()]
     profile, names = subscription(venue, symbols, wanted)
+    if symbols is None and not wanted:
+        print(f"no --symbols, and no strategy names any: subscribing to {', '.join(names)}", file=sys.stderr)
     file = read_config(config or (CONFIG if CONFIG.exists() else None))
     settings = settle(
         file,
@@ -201,7 +205,7 @@ def serve(
 
     if simulated == bool(tapes):
         raise UserProblem("serve: expected either tapes or --simulated, found both or neither")
-    source = simulated_source(seed) if simulated else tape_source(tape_named(tapes or [])[0])
+    source = simulated_source(seed, clock=time_ns) if simulated else tape_source(tape_named(tapes or [])[0])
     run_server(
         source,
         venue,

@@ -55,3 +55,7 @@ class Decoder(Protocol):
     def disconnected(self, conn: int) -> Sequence[Tick]:
         """The connection ended: a feed row `disconnected`."""
         ...
+
+    def lost(self, symbol: str) -> None:
+        """The feed says that nothing is known of this canonical symbol: forget its book, and take the next snapshot."""
+        ...

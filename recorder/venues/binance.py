@@ -12,6 +12,7 @@ from recorder.venues.binance_book import Book
 from recorder.venues.binance_wire import (
     AggregateTrade,
     Diff,
+    Instruments,
     Levels,
     Partial,
     Quote,
@@ -20,6 +21,7 @@ from recorder.venues.binance_wire import (
     Snapshot,
     Trade,
     Unread,
+    instrument_note,
     read,
 )
 
@@ -107,6 +109,8 @@ class BinanceDecoder:
                 rows = self._partial(message)
             case Snapshot():
                 rows = self._snapshot(message, frame.url)
+            case Instruments():
+                rows = self._instruments(message)
             case Rejected():
                 self.quality.rejected += 1
                 note = _note("rejected", code=message.code, message=message.msg, request=message.id)
@@ -128,6 +132,12 @@ class BinanceDecoder:
         """The connection ended, and with it what was known of quotes and books."""
         self._forget()
         return [Tick(kind=_FEED, note=_note("disconnected"))]
+
+    def lost(self, symbol: str) -> None:
+        """See `Decoder`. Without this, the snapshot that heals a stale book would be one that nobody needs."""
+        for market in self._markets.values():
+            if market.symbol == symbol:
+                market.forget()
 
     def _forget(self) -> None:
         for market in self._markets.values():
@@ -223,6 +233,14 @@ class BinanceDecoder:
             note = _note("resync", snapshot=snapshot.last, first_held=market.book.held[0].first)
             return [market.row(_FEED, note)]
         return self._whole(market, market.joined(snapshot))
+
+    def _instruments(self, listed: Instruments) -> list[Tick]:
+        """Steps and minimums, of the symbols that were asked for."""
+        wanted = [item for item in listed.symbols if not self._canonical or item.name in self._canonical]
+        rows = [self._market(item.name).row(_FEED, instrument_note(item)) for item in wanted]
+        for row in rows[:-1]:
+            row.flags &= ~LAST_OF_MESSAGE
+        return rows or [Tick(kind=_OTHER)]
 
     def _owner(self, snapshot: Snapshot, url: str | None) -> "_Market | None":
         """The market of a REST answer: the one its URL names, else the only one that waits, else the one it fits."""

@@ -1,9 +1,11 @@
 """Frames as Binance's spot server prints them, for markets that are served again."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
+
+from engine.ticks import FeedNote
 
 LevelTexts: TypeAlias = Sequence[tuple[str, str]]
 """Levels as (price, size) in the text that stands in the frame; a size of zero removes."""
@@ -46,6 +48,28 @@ def diff(name: str, first: int, last: int, bids: LevelTexts, asks: LevelTexts, t
 def depth(last: int, bids: LevelTexts, asks: LevelTexts) -> bytes:
     """The REST answer: the book after update `last`."""
     return f'{{"lastUpdateId":{last},"bids":{_levels(bids)},"asks":{_levels(asks)}}}'.encode()
+
+
+def exchange_info(symbols: Mapping[str, str], rules: Mapping[str, FeedNote]) -> bytes:
+    """The REST answer about symbols (the venue's spelling to the canonical one), with the rules that are known."""
+    listed = []
+    for name, symbol in symbols.items():
+        base, _, quoted = symbol.partition("/")
+        filters = _filters(rules[name]) if name in rules else []
+        listed.append(
+            {"symbol": name, "status": "TRADING", "baseAsset": base, "quoteAsset": quoted, "filters": filters}
+        )
+    return msgspec.json.encode({"timezone": "UTC", "symbols": listed})
+
+
+def _filters(rules: FeedNote) -> list[dict[str, str]]:
+    facts = {
+        "PRICE_FILTER": {"tickSize": rules.tick_size},
+        "LOT_SIZE": {"minQty": rules.min_quantity, "stepSize": rules.lot_size},
+        "NOTIONAL": {"minNotional": rules.min_notional},
+    }
+    known = {kind: {key: text for key, text in parts.items() if text is not None} for kind, parts in facts.items()}
+    return [{"filterType": kind, **parts} for kind, parts in known.items() if parts]
 
 
 def result(value: bool | list[str] | None, request: int | str | None) -> bytes:

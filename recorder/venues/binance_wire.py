@@ -12,6 +12,8 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
+from engine.ticks import FeedNote
+
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
 Id: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Time: TypeAlias = Annotated[int, Meta(ge=0, le=(2**63 - 1) // 1_000)]
@@ -98,11 +100,38 @@ class Rejected(Struct, gc=False):
     id: int | str | None = None
 
 
+class Filter(Struct, gc=False):
+    """A rule of the venue for orders in one symbol; decimal text, and only what this kind of rule is about."""
+
+    kind: str = field(name="filterType", default="")
+    tick_size: str | None = field(name="tickSize", default=None)
+    step_size: str | None = field(name="stepSize", default=None)
+    min_quantity: str | None = field(name="minQty", default=None)
+    min_notional: str | None = field(name="minNotional", default=None)
+
+
+class Instrument(Struct):
+    """A symbol that the venue lists."""
+
+    name: str = field(name="symbol")
+    base: str = field(name="baseAsset", default="")
+    quote: str = field(name="quoteAsset", default="")
+    filters: list[Filter] = []
+
+
+class Instruments(Struct):
+    """The answer of `/api/v3/exchangeInfo`: the symbols asked for, or all."""
+
+    symbols: list[Instrument]
+
+
 class Unread(Struct, gc=False):
     """A message that is none of ours: an acknowledgment, or a stream that nobody asked for."""
 
 
-Message: TypeAlias = Trade | AggregateTrade | Quote | Diff | Snapshot | Partial | Shutdown | Rejected | Unread
+Message: TypeAlias = (
+    Trade | AggregateTrade | Quote | Diff | Snapshot | Partial | Shutdown | Rejected | Instruments | Unread
+)
 
 
 def read(payload: bytes) -> Message:
@@ -134,6 +163,7 @@ class _Head(Struct, gc=False):
     update: Id | None = field(name="u", default=None)
     last_update: Id | None = field(name="lastUpdateId", default=None)
     result: Raw | UnsetType = UNSET
+    symbols: Raw | UnsetType = UNSET
     error: Rejected | None = None
     code: int | str | None = None
     msg: str | None = None
@@ -149,6 +179,8 @@ def _raw(head: _Head, payload: bytes | Raw) -> Message:
         return _QUOTE.decode(payload)
     if head.last_update is not None:
         return _SNAPSHOT.decode(payload)
+    if head.symbols is not UNSET:
+        return _INSTRUMENTS.decode(payload)
     if head.error is not None:
         return Rejected(head.error.code, head.error.msg, head.id)
     if head.code is not None:
@@ -156,6 +188,20 @@ def _raw(head: _Head, payload: bytes | Raw) -> Message:
     if head.result is not UNSET:
         return Unread()
     raise msgspec.ValidationError("an object with none of the venue's keys")
+
+
+def instrument_note(instrument: Instrument) -> str:
+    """The note of an instrument row: steps and minimums as the venue prints them."""
+    rules = {rule.kind: rule for rule in instrument.filters}
+    lots, value = rules.get("LOT_SIZE", Filter()), rules.get("NOTIONAL") or rules.get("MIN_NOTIONAL") or Filter()
+    note = FeedNote(
+        event="instrument",
+        tick_size=rules.get("PRICE_FILTER", Filter()).tick_size,
+        lot_size=lots.step_size,
+        min_quantity=lots.min_quantity,
+        min_notional=value.min_notional,
+    )
+    return msgspec.json.encode(note).decode()
 
 
 _HEAD = msgspec.json.Decoder(_Head, strict=False)
@@ -166,6 +212,7 @@ _DIFF = msgspec.json.Decoder(Diff, strict=False)
 _SNAPSHOT = msgspec.json.Decoder(Snapshot, strict=False)
 _PARTIAL = msgspec.json.Decoder(Partial, strict=False)
 _SHUTDOWN = msgspec.json.Decoder(Shutdown, strict=False)
+_INSTRUMENTS = msgspec.json.Decoder(Instruments)
 
 _Reader: TypeAlias = (
     "msgspec.json.Decoder[Trade] | msgspec.json.Decoder[AggregateTrade] | msgspec.json.Decoder[Quote] |"

@@ -104,6 +104,10 @@ class KrakenDecoder:
         """A feed row `disconnected`; nothing is known any more but the ids of trades seen."""
         return self._restart("disconnected")
 
+    def lost(self, symbol: str) -> None:
+        """See `Decoder`."""
+        self._market(symbol).lose_book()
+
     def decode(self, frame: Frame) -> Sequence[Tick]:
         """The ticks of one frame, at least one; see `Decoder`.
 

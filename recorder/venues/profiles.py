@@ -7,13 +7,14 @@ github.com/binance/binance-spot-api-docs (`web-socket-streams.md`).
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Struct
 
 from recorder.problems import Problem
 from recorder.venues import binance, kraken
+from recorder.venues.binance_wire import Instrument
 
 Topic: TypeAlias = tuple[str, str | None]
 """A channel and a symbol in the venue's spelling, or None where the channel is about all of them."""
@@ -50,7 +51,7 @@ class System(Struct, frozen=True):
 
 
 class Listing(Struct, frozen=True):
-    """The symbols that the venue trades."""
+    """The symbols that the venue trades, canonical."""
 
     symbols: list[str]
 
@@ -85,6 +86,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     ping:                 a request that every living connection answers, given an id.
     ask:                  requests for a sign of life about a symbol that leave its book alone, given an id.
     heal:                 requests for a new book of a symbol, given an id; empty where books come by REST.
+    listing_url:          the address of the rules of some symbols (of all, where none is named), given the stream's;
+                          None where the list comes in the stream.
     snapshot_url:         the address of a symbol's book, given the stream's; None where books come in the stream.
     """
 
@@ -116,6 +119,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     ask: Callable[[str, int], list[Request]]
     heal: Callable[[str, int], list[Request]]
     snapshot_url: Callable[[str, str], str] | None = None
+    listing_url: Callable[[str, Sequence[str]], str] | None = None
 
     def address(self, url: str | None) -> str:
         """The address to connect to: the venue's own, or `url` with the venue's path where it has none.
@@ -294,6 +298,7 @@ class _BinanceMessage(Struct):
     error: _Refusal | None = None
     code: int | str | None = None
     msg: str | None = None
+    symbols: list[Instrument] | None = None
 
 
 class _BinanceSymbol(Struct):
@@ -334,6 +339,8 @@ def _binance_read(payload: bytes) -> Reading | None:
         message = _BINANCE_MESSAGE.decode(payload)
     except _UNREADABLE:
         return None
+    if message.symbols is not None:
+        return Listing([f"{listed.base}/{listed.quote}" for listed in message.symbols])
     number = message.id if isinstance(message.id, int) else None
     refusal = message.error or _Refusal(message.code, message.msg)
     if refusal.code is not None:
@@ -351,12 +358,20 @@ def _binance_spoken(payload: bytes) -> list[str]:
     return [message.name]
 
 
-def _binance_snapshot_url(url: str, symbol: str) -> str:
+def _binance_rest(url: str) -> str:
     """The REST host that belongs to a stream; of an unknown one (a test venue) the same host and port."""
     parts = urlsplit(url)
     secure = "https" if parts.scheme == "wss" else "http"
-    host = _REST_HOSTS.get(parts.hostname or "") or f"{secure}://{parts.netloc}"
-    return f"{host}/api/v3/depth?symbol={symbol}&limit={_SNAPSHOT_LEVELS}"
+    return _REST_HOSTS.get(parts.hostname or "") or f"{secure}://{parts.netloc}"
+
+
+def _binance_snapshot_url(url: str, symbol: str) -> str:
+    return f"{_binance_rest(url)}/api/v3/depth?symbol={symbol}&limit={_SNAPSHOT_LEVELS}"
+
+
+def _binance_listing_url(url: str, symbols: Sequence[str]) -> str:
+    named = "?symbols=" + quote(msgspec.json.encode(list(symbols)).decode()) if symbols else ""
+    return f"{_binance_rest(url)}/api/v3/exchangeInfo{named}"
 
 
 BINANCE = Profile(
@@ -379,6 +394,7 @@ BINANCE = Profile(
     ask=_nothing,
     heal=_nothing,
     snapshot_url=_binance_snapshot_url,
+    listing_url=_binance_listing_url,
 )
 
 PROFILES: Mapping[str, Profile] = MappingProxyType({profile.venue: profile for profile in (KRAKEN, BINANCE)})
