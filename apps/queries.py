@@ -10,6 +10,7 @@ from weakref import finalize
 
 import duckdb
 
+from apps import metric_views
 from apps.problems import UserProblem
 from engine.ticks import KIND_NAMES
 from recorder.run_files import Look, RunFiles
@@ -174,6 +175,7 @@ _LEDGER_VIEWS = {
     "equity": _EQUITY,
     "round_trips": _ROUND_TRIPS,
     "leaderboard": _LEADERBOARD,
+    **metric_views.LEDGER_VIEWS,
 }
 
 _TAPE_VIEWS = {
@@ -188,6 +190,7 @@ SELECT seq, ts_recv, ts_event, venue, symbol, bid, bid_size, ask, ask_size FROM 
     "feed": """
 SELECT seq, ts_recv, venue, symbol, note->>'event' AS event, note, conn FROM ticks WHERE kind = 'feed'
 """,
+    **metric_views.TAPE_VIEWS,
 }
 
 
@@ -204,6 +207,14 @@ def open_run(run: Path, manifest: Manifest | None = None, *, with_log: bool = Tr
     equity         the marks of each desk, its opening cash the first one.
     round_trips    from flat to flat, or through zero, in the desk's currency and net of fees.
     leaderboard    a row a desk, the best first.
+    equity_curve   the equity at fixed intervals of tape time, and its change over each: of a day, an hour, a minute,
+                   10 s or 1 s the longest that leaves 30 of them.
+    metrics        a row a desk: Sharpe and Sortino of those changes, annualized by the square root of how many of
+                   them a year of 365 days has, without a risk-free rate, and null where there are fewer than 30;
+                   drawdown over all marks; the mean round trip's P&L (expectancy) and length; the share of time with
+                   anything open; what was traded over the capital.
+    symbol_pnl     a row a desk and symbol, in quote currency; what is open is marked at the tape's last mid.
+    markouts       of each fill the mid 1, 5 and 30 s after it, and how far it had moved our way, in basis points.
     ticks          the tape's rows that the run was made of, without raw messages.
     trades, quotes, feed    those of one kind.
 

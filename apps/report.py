@@ -45,6 +45,16 @@ _JSON_COLUMNS = (
     "max_drawdown_pct",
     "profit_factor",
 )
+_METRICS: tuple[tuple[str, str, Justify], ...] = (
+    ("strategy", "name", "left"),
+    ("Sharpe", "sharpe", "right"),
+    ("Sortino", "sortino", "right"),
+    ("expec-\ntancy", "expectancy", "right"),
+    ("held\ns", "holding_s", "right"),
+    ("ex-\nposed %", "exposure_pct", "right"),
+    ("turn-\nover", "turnover", "right"),
+)
+_JSON_METRICS = ("sharpe", "sortino", "samples", "sample_s", "expectancy", "holding_s", "exposure_pct", "turnover")
 
 
 def replay_json(run: str, manifest: Manifest, leaderboard: Sequence[Row]) -> dict[str, Any]:
@@ -62,6 +72,7 @@ def replay_json(run: str, manifest: Manifest, leaderboard: Sequence[Row]) -> dic
         "strategies": [
             {
                 **{name: row[name] for name in _JSON_COLUMNS},
+                **{name: row[name] for name in _JSON_METRICS if name in row},
                 "digest": manifest.digests[row["name"]],
                 "status": row["status"],
             }
@@ -76,6 +87,7 @@ def print_replay(console: Console, run: str, manifest: Manifest, leaderboard: Se
     _say(console, f"{'SIMULATED market, ' if manifest.simulated else ''}{manifest.tape.venue}, amounts in {currency}")
     rows = [[_shown(name, row[name]) for _, name, _ in _LEADERBOARD] for row in leaderboard]
     print_table(console, [heading for heading, _, _ in _LEADERBOARD], rows, [justify for *_, justify in _LEADERBOARD])
+    _print_metrics(console, [row for row in leaderboard if row["fills"] and "sharpe" in row])
     for row in leaderboard:
         if row["status"] != "ok":
             _say(console, f"{row['name']} {row['status']}")
@@ -83,6 +95,20 @@ def print_replay(console: Console, run: str, manifest: Manifest, leaderboard: Se
     _say(console, _totals(manifest, leaderboard))
     _say(console, f"run {run}")
     _say(console, f"digest {manifest.digest}")
+
+
+def _print_metrics(console: Console, leaderboard: Sequence[Row]) -> None:
+    """Ratios of those who traded, and what they are made of."""
+    if not leaderboard:
+        return
+    _say(console, "")
+    rows = [[_shown(name, row[name]) for _, name, _ in _METRICS] for row in leaderboard]
+    print_table(console, [heading for heading, _, _ in _METRICS], rows, [justify for *_, justify in _METRICS])
+    samples, length = leaderboard[0]["samples"], leaderboard[0]["sample_s"]
+    if all(row["sharpe"] is None for row in leaderboard):
+        _say(console, f"Sharpe and Sortino need 30 returns of a varying equity: there are {samples}")
+    else:
+        _say(console, f"Sharpe and Sortino of {samples} returns over {length:g} s each, annualized; no risk-free rate")
 
 
 def _totals(manifest: Manifest, leaderboard: Sequence[Row]) -> str:
@@ -122,7 +148,11 @@ def _shown(name: str, value: Any) -> str:
             return f"{value:+.2f}"
         case "win_rate":
             return f"{value * 100:.1f}"
-        case "profit_factor" | "max_drawdown_pct":
+        case "expectancy":
+            return f"{Decimal(value):+.4f}"
+        case "holding_s" | "exposure_pct":
+            return f"{value:.1f}"
+        case "profit_factor" | "max_drawdown_pct" | "sharpe" | "sortino" | "turnover":
             return f"{value:.2f}"
         case "fills" | "round_trips":
             return f"{value:,}"

@@ -89,7 +89,7 @@ def test_other_costs_change_what_comes_of_the_same_decisions(place: Place) -> No
 
     desk = desks["eager"]
     assert desk["decision"] is None
-    assert desk["event"]["a"]["type"] == "OrderFilled" and "fee" in desk["event"]["fields"]
+    assert desk["event"]["a"]["type"] == "OrderSubmitted" and "reserved" in desk["event"]["fields"]
     assert [cause["what"] for cause in desk["causes"]] == ["eager.execution.taker_bps"]
     assert float(desk["money"]["fees"][0]) > float(desk["money"]["fees"][1])
     assert (told.code, told.err) == (1, "")

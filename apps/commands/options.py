@@ -110,8 +110,15 @@ def moment(text: str | None, option: str) -> int | None:
 
 
 def leaderboard_of(run: Path) -> list[dict[str, Any]]:
-    """The run's strategies, the best first."""
+    """The run's strategies, the best first, with their metrics."""
     # DuckDB is imported after the run: the engine freezes what is loaded, and a frozen DuckDB complains at exit.
     from apps.queries import open_run, rows
 
-    return rows(open_run(run, with_log=False), "FROM leaderboard")
+    return rows(
+        open_run(run, with_log=False),
+        """
+        SELECT board.*, metrics.* EXCLUDE (strategy, equity, roi_pct, max_drawdown_pct, profit_factor, win_rate)
+        FROM leaderboard AS board JOIN metrics ON metrics.strategy = board.name
+        ORDER BY board.equity DESC NULLS LAST, name
+        """,
+    )
