@@ -4,6 +4,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from engine import events
 from engine.bounds import Bounds, bounds_of
 from engine.depth import fill_model
@@ -11,7 +13,7 @@ from engine.execution import ExecutionConfig, assets, latency_ns
 from engine.margin import called, margin_prices
 from engine.market import NO_QUOTE, Market, Quote
 from engine.moments import NEVER, Moment
-from engine.money import ZERO, add, bps_of, floor_divide, floor_to, money, multiply, negate, subtract
+from engine.money import ZERO, add, bps_of, floor_divide, floor_to, money, multiply, negate, of_float, subtract
 from engine.orders import BUYING, WAITING
 from engine.portfolio import Order, Portfolio, wanted
 from engine.position import FLAT, traded
@@ -79,41 +81,37 @@ class Broker:
 
     # -- sending -----------------------------------------------------------------------------------------
 
-    def submit(self, draft: Draft, signal: Signal, correlation_id: str, at: Moment) -> None:
-        """Send the order that came of a signal."""
-        portfolio = self.portfolio
+    def submit(self, draft: Draft, signal: Signal, plain: bool, correlation_id: str, at: Moment) -> None:
+        """Send the order that came of a signal; of a `plain` one there are no further terms."""
+        portfolio, execution = self.portfolio, self._execution
         order_id = f"{self._name}-{portfolio.orders + 1}"
-        self.emit(
-            events.OrderSubmitted(
-                strategy=self._name,
-                seq=portfolio.next_seq,
-                tick_seq=at.seq,
-                ts=at.ts,
-                order_id=order_id,
-                correlation_id=correlation_id,
-                symbol=signal.symbol,
-                side=draft.side,
-                order_type=signal.order_type,
-                arrives_at=at.ts + latency_ns(self._execution, order_id),
-                quantity=draft.quantity,
-                notional=draft.notional,
-                limit_price=draft.limit_price,
-                stop_price=draft.stop_price,
-                trail_bps=draft.trail_bps,
-                stop_loss=None if signal.stop_loss is None else money(signal.stop_loss),
-                take_profit=None if signal.take_profit is None else money(signal.take_profit),
-                time_in_force=signal.time_in_force,
-                expires_at=signal.expires_at if signal.time_in_force == "gtd" else None,
-                post_only=bool(signal.post_only),
-                replaces=signal.order_id,
-                reserved=draft.reserved,
-                mid_at_decision=draft.mid,
-                purpose="signal",
-            )
+        arrives_at = at.ts + (latency_ns(execution, order_id) if execution.jitter_ns else execution.latency_ns)
+        order = Order(
+            strategy=self._name,
+            seq=portfolio.next_seq,
+            tick_seq=at.seq,
+            ts=at.ts,
+            order_id=order_id,
+            correlation_id=correlation_id,
+            symbol=signal.symbol,
+            side=draft.side,
+            order_type=signal.order_type,
+            arrives_at=arrives_at,
+            quantity=draft.quantity,
+            notional=draft.notional,
+            time_in_force=signal.time_in_force,
+            reserved=draft.reserved,
+            mid_at_decision=draft.mid,
+            purpose="signal",
         )
+        self.emit(order if plain else _with_terms(order, draft, signal))
+        if arrives_at < self.next_due:
+            self.next_due = arrives_at
 
     def request_cancel(self, order: Order, correlation_id: str, at: Moment) -> None:
         """Ask the venue to take an order back."""
+        arrives_at = at.ts + latency_ns(self._execution, f"{order.order_id} cancel", is_cancel=True)
+        self.next_due = min(self.next_due, arrives_at)
         self.emit(
             events.CancelSubmitted(
                 strategy=self._name,
@@ -123,7 +121,7 @@ class Broker:
                 order_id=order.order_id,
                 correlation_id=correlation_id,
                 symbol=order.symbol,
-                arrives_at=at.ts + latency_ns(self._execution, f"{order.order_id} cancel", is_cancel=True),
+                arrives_at=arrives_at,
             )
         )
 
@@ -172,16 +170,17 @@ class Broker:
         for order in portfolio.in_flight.values():
             if order.arrives_at < due:
                 due = order.arrives_at
-        for cancel in portfolio.cancels:
-            if cancel.arrives_at < due:
-                due = cancel.arrives_at
+        if portfolio.cancels:
+            due = min(due, *(cancel.arrives_at for cancel in portfolio.cancels))
+        guards = portfolio.exits or portfolio.has_shorts()
         if portfolio.resting or portfolio.waiting:
+            guards = True
             for order in (*portfolio.resting.values(), *portfolio.waiting.values()):
                 if order.expires_at is not None and order.expires_at < due:
                     due = order.expires_at
         self.next_due = due
-        self.is_guarding = bool(portfolio.resting or portfolio.waiting or portfolio.exits or portfolio.has_shorts())
-        if self.is_guarding or self._bounds:
+        self.is_guarding = bool(guards)
+        if guards or self._bounds:
             shorts = margin_prices(portfolio, self._market, self._execution)
             self._bounds = bounds_of(portfolio, self._stops, shorts)
 
@@ -243,16 +242,16 @@ class Broker:
         if order.time_in_force == "fok" and not self._can_fill(order, side, quote):
             self._end(events.OrderExpired(**self._about(order, at)))
             return
-        touch: Decimal | None = None
+        touch = NAN
         for number, available in self._model.levels(side, order.symbol, quote, self._market):
-            price = money(number)
+            price = of_float(number)
             if limit is not None and (price > limit if side > 0 else price < limit):
                 break
             if order.post_only:
                 self._refuse(order, "would take liquidity", at)
                 return
-            if touch is None:
-                touch = price
+            if touch != touch:
+                touch = number
             if slippage_bps:
                 price = _slipped(price, side, limit, slippage_bps)
             got = self._trade(order, price, available, touch, quote, "taker", at)
@@ -266,7 +265,7 @@ class Broker:
             if available is None:
                 self._refuse(order, _NOTHING_LEFT[order.side], at)
                 return
-        self._settle_down(order, quote, touch is not None, at)
+        self._settle_down(order, quote, touch == touch, at)
 
     def _can_fill(self, order: Order, side: int, quote: Quote) -> bool:
         """Whether the levels up to the limit hold all that the order wants."""
@@ -321,7 +320,7 @@ class Broker:
         order: Order,
         price: Decimal,
         available: Decimal | None,
-        touch: Decimal,
+        touch: float,
         quote: Quote,
         liquidity: str,
         at: Moment,
@@ -350,7 +349,7 @@ class Broker:
         if asset != portfolio.currency:
             rate = self._market.rate(asset, portfolio.currency, at.stop) or ZERO
         mid = (quote.bid + quote.ask) / 2
-        has_mid = mid == mid
+        paid = of_float(touch)
         filled = events.OrderFilled(
             strategy=self._name,
             seq=portfolio.next_seq,
@@ -371,9 +370,9 @@ class Broker:
             rate=rate,
             left=left,
             mid_at_decision=order.mid_at_decision,
-            mid_at_arrival=mid if has_mid else None,
-            spread_cost=_cost(quantity, touch, mid, is_buying) if has_mid else None,
-            slippage_cost=_beyond(quantity, price, touch, is_buying) if price is not touch else None,
+            mid_at_arrival=mid if mid == mid else None,
+            spread_cost=None if mid == touch or mid != mid else _cost(quantity, of_float(mid), paid, is_buying),
+            slippage_cost=None if price == paid else _cost(quantity, paid, price, is_buying),
         )
         self.emit(filled)
         if left is None:
@@ -491,7 +490,7 @@ class Broker:
     def _fill_resting(self, order: Order, available: Decimal | None, quote: Quote, at: Moment) -> Decimal:
         limit = order.limit_price
         assert limit is not None
-        got = self._trade(order, limit, available, limit, quote, "maker", at)
+        got = self._trade(order, limit, available, float(limit), quote, "maker", at)
         if isinstance(got, str):
             self._cancel(order.order_id, got, at)
             return ZERO
@@ -646,6 +645,21 @@ class Broker:
         }
 
 
+def _with_terms(order: Order, draft: Draft, signal: Signal) -> Order:
+    """The order with all that its signal said."""
+    return msgspec.structs.replace(
+        order,
+        limit_price=draft.limit_price,
+        stop_price=draft.stop_price,
+        trail_bps=draft.trail_bps,
+        stop_loss=None if signal.stop_loss is None else money(signal.stop_loss),
+        take_profit=None if signal.take_profit is None else money(signal.take_profit),
+        expires_at=signal.expires_at if signal.time_in_force == "gtd" else None,
+        post_only=bool(signal.post_only),
+        replaces=signal.order_id,
+    )
+
+
 def _slipped(price: Decimal, side: int, limit: Decimal | None, slippage_bps: Decimal) -> Decimal:
     """The price moved against us, never past a limit."""
     slip = bps_of(price, slippage_bps)
@@ -655,14 +669,6 @@ def _slipped(price: Decimal, side: int, limit: Decimal | None, slippage_bps: Dec
     return min(moved, limit) if side > 0 else max(moved, limit)
 
 
-def _cost(quantity: Decimal, touch: Decimal, mid: float, is_buying: bool) -> Decimal | None:
-    """What crossing from the mid to the touch cost; None where that is nothing."""
-    middle = money(mid)
-    if middle == touch:
-        return None
-    return multiply(quantity, subtract(touch, middle) if is_buying else subtract(middle, touch)) or None
-
-
-def _beyond(quantity: Decimal, price: Decimal, touch: Decimal, is_buying: bool) -> Decimal | None:
-    """What trading at `price` instead of the touch cost; None where that is nothing."""
-    return multiply(quantity, subtract(price, touch) if is_buying else subtract(touch, price)) or None
+def _cost(quantity: Decimal, fair: Decimal, paid: Decimal, is_buying: bool) -> Decimal | None:
+    """What trading at `paid` instead of `fair` cost; None where that is nothing."""
+    return multiply(quantity, subtract(paid, fair) if is_buying else subtract(fair, paid)) or None

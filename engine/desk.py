@@ -17,7 +17,7 @@ from engine.moments import NEVER, Moment
 from engine.money import is_number, money, multiply
 from engine.portfolio import Order
 from engine.risk import NO_LIMITS, RiskDesk, RiskLimits
-from engine.signals import Signal, Strategy
+from engine.signals import Signal, Strategy, is_plain
 from engine.sizing import draft, valuation
 from engine.snapshot import Snapshot, utc
 
@@ -208,7 +208,6 @@ class Desk:
             for signal in signals:
                 if self.is_asked:
                     self._raise(signal, at)
-        self._broker.set_due()
         if self._has_latency:
             self._look_ahead()
         else:
@@ -251,9 +250,11 @@ class Desk:
         self.set_wake()
 
     def _raise(self, signal: Signal, at: Moment) -> None:
-        correlation_id = f"{self.name}-s{self.portfolio.signals + 1}"
+        portfolio = self.portfolio
+        correlation_id = f"{self.name}-s{portfolio.signals + 1}"
         try:
-            raised = self._raised(signal, correlation_id, at)
+            plain = is_plain(signal)
+            raised = self._raised(signal, plain, correlation_id, at)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -263,13 +264,11 @@ class Desk:
         if signal.action == "cancel":
             self._request_cancels(signal, correlation_id, at)
             return
-        if signal.action == "replace":
+        if not plain:
             signal = self._replacement(signal)
-        elif signal.order_id is not None:
-            signal = msgspec.structs.replace(signal, order_id=None)
-        wanted = draft(signal, self.portfolio, self._market, at.stop, self.execution)
+        wanted = draft(signal, plain, portfolio, self._market, at.stop, self.execution)
         if self._risk is not None and not isinstance(wanted, str):
-            wanted = self._risk.refusal(wanted, signal.symbol, self.portfolio, at.ts) or wanted
+            wanted = self._risk.refusal(wanted, signal.symbol, portfolio, at.ts) or wanted
         if isinstance(wanted, str):
             self._reject_signal(signal.symbol, correlation_id, wanted, at)
             return
@@ -278,14 +277,12 @@ class Desk:
         if len(self._because) >= _REASONS_KEPT:
             self._forget_reasons()
         self._because[correlation_id] = signal
-        self._broker.submit(wanted, signal, correlation_id, at)
+        self._broker.submit(wanted, signal, plain, correlation_id, at)
 
-    def _raised(self, signal: Signal, correlation_id: str, at: Moment) -> events.SignalRaised:
-        _check_words(signal)
-        metadata, indicators = signal.metadata, self.state.get("indicators")
-        if metadata is not None and not isinstance(metadata, Mapping):
-            raise Nonsense("a Signal whose metadata is not a mapping")
-        return events.SignalRaised(
+    def _raised(self, signal: Signal, plain: bool, correlation_id: str, at: Moment) -> events.SignalRaised:
+        _check_words(signal, plain)
+        indicators = self.state.get("indicators")
+        raised = events.SignalRaised(
             strategy=self.name,
             seq=self.portfolio.next_seq,
             tick_seq=at.seq,
@@ -296,21 +293,11 @@ class Desk:
             size=_number(signal.size) or 0.0,
             size_in=signal.size_in,
             order_type=signal.order_type,
-            price=None if signal.price is None else _number(signal.price),
-            limit_price=None if signal.limit_price is None else _number(signal.limit_price),
-            stop_price=None if signal.stop_price is None else _number(signal.stop_price),
-            stop_loss=None if signal.stop_loss is None else _number(signal.stop_loss),
-            take_profit=None if signal.take_profit is None else _number(signal.take_profit),
-            trail_bps=None if signal.trail_bps is None else _number(signal.trail_bps),
             time_in_force=signal.time_in_force,
-            expires_at=signal.expires_at if type(signal.expires_at) is int else None,
-            post_only=bool(signal.post_only),
-            reduce_only=bool(signal.reduce_only),
-            order_id=signal.order_id,
             reason=signal.reason,
-            metadata=_to_json(metadata).decode() if metadata else None,
             indicators=_to_json(indicators).decode() if indicators else None,
         )
+        return raised if plain else _with_terms(raised, signal)
 
     def _reject_signal(self, symbol: str, correlation_id: str, reason: str, at: Moment) -> None:
         self._emit(
@@ -327,6 +314,8 @@ class Desk:
 
     def _replacement(self, signal: Signal) -> Signal:
         """The order that takes another's place: on its side, and where no size is given of what is left of it."""
+        if signal.action != "replace":
+            return signal if signal.order_id is None else msgspec.structs.replace(signal, order_id=None)
         portfolio = self.portfolio
         old = portfolio.order(signal.order_id or "")
         if old is None or old.quantity is None:
@@ -443,15 +432,38 @@ def _place(error: BaseException, strategy: Strategy) -> tuple[str, int]:
     return strategy.path.rpartition("/")[2], found
 
 
-def _check_words(signal: Signal) -> None:
+def _check_words(signal: Signal, plain: bool) -> None:
     """Raise Nonsense unless the words of a signal are text that a file can hold."""
-    words = (signal.action, signal.symbol, signal.reason, signal.order_type, signal.size_in, signal.time_in_force)
+    words = [signal.action, signal.symbol, signal.reason]
+    if not plain:
+        words += [signal.order_type, signal.size_in, signal.time_in_force, signal.order_id or ""]
     try:
-        text = "".join(words if signal.order_id is None else (*words, signal.order_id))
+        text = "".join(words)
         if not text.isascii():
             text.encode()
     except (TypeError, UnicodeEncodeError) as error:
         raise Nonsense("a Signal with something in place of a word that is not text") from error
+
+
+def _with_terms(raised: events.SignalRaised, signal: Signal) -> events.SignalRaised:
+    """The fact of a signal that is not plain, as given."""
+    metadata = signal.metadata
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise Nonsense("a Signal whose metadata is not a mapping")
+    return msgspec.structs.replace(
+        raised,
+        price=_number(signal.price),
+        limit_price=_number(signal.limit_price),
+        stop_price=_number(signal.stop_price),
+        stop_loss=_number(signal.stop_loss),
+        take_profit=_number(signal.take_profit),
+        trail_bps=_number(signal.trail_bps),
+        expires_at=signal.expires_at if type(signal.expires_at) is int else None,
+        post_only=bool(signal.post_only),
+        reduce_only=bool(signal.reduce_only),
+        order_id=signal.order_id,
+        metadata=_to_json(metadata).decode() if metadata else None,
+    )
 
 
 def _number(value: object) -> float | None:

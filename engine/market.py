@@ -300,13 +300,13 @@ class Market:
 
     def last_price(self, symbol: str, stop: int) -> float:
         """Price of the latest trade however old, NaN before the first."""
-        char = self.chars.get(symbol)
+        char, batch = self.chars.get(symbol), self.batch
         if char is None:
             return NAN
-        if self.batch is not None:
-            row = self.batch.traded.rfind(char, 0, stop)
+        if batch is not None:
+            row = batch.traded.rfind(char, 0, stop)
             if row >= 0:
-                return self.batch.price[row]
+                return batch.price[row]
         return self._last_trades.get(char, NAN)
 
     def meets(self, symbol: str, stop: int) -> Quote | str:
@@ -329,10 +329,13 @@ class Market:
                 return "crossed market" if quote.bid >= quote.ask else quote
             if self._is_quoted(char, stop):
                 return "no market"
-        elif self._lost or not self._has_spoken(char, stop):
-            return "stale market" if char in self._lost else "unknown symbol"
-        last = self.last_price(symbol, stop)
-        return Quote(last, NAN, last, NAN) if last == last else "no market"
+        elif char in self._lost:
+            return "stale market"
+        row = -1 if batch is None else batch.traded.rfind(char, 0, stop)
+        last = self._last_trades.get(char, NAN) if row < 0 or batch is None else batch.price[row]
+        if last == last:
+            return Quote(last, NAN, last, NAN)
+        return "no market" if self._has_spoken(char, stop) else "unknown symbol"
 
     def mark(self, symbol: str, stop: int) -> float:
         """The price to value holdings at: the mid, else the last trade however old, NaN where nothing is known."""

@@ -40,11 +40,12 @@ def money(number: float | str | Decimal) -> Decimal:
 
     Raises ValueError where it is not finite or does not fit into 38 digits.
     """
-    return _of_float(float(number)) if isinstance(number, float) else _made(number)
+    return of_float(float(number)) if isinstance(number, float) else _made(number)
 
 
 @lru_cache(maxsize=16_384)  # prices come back: every desk asks for the same ones, and they move by ticks
-def _of_float(number: float) -> Decimal:
+def of_float(number: float) -> Decimal:
+    """`number`, which is a plain float, as money: the short way for market data."""
     return _made(repr(number))
 
 

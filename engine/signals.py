@@ -56,6 +56,17 @@ class Signal(msgspec.Struct, frozen=True):
     order_id: str | None = None
 
 
+_PLAIN = msgspec.structs.astuple(Signal("", ""))[5:]
+
+
+def is_plain(signal: Signal) -> bool:
+    """Whether it is for a market order and no more, sized in quote currency: what most signals are.
+
+    Asked for speed: what is plain needs none of the questions about the rest.
+    """
+    return signal.price is None and msgspec.structs.astuple(signal)[5:] == _PLAIN
+
+
 class Trigger(msgspec.Struct, frozen=True):
     """When a strategy is asked.
 

@@ -20,6 +20,7 @@ from engine.money import (
     money,
     multiply,
     negate,
+    of_float,
     subtract,
 )
 from engine.orders import BUYING, WAITING
@@ -50,9 +51,18 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     mid: float | None
 
 
-def draft(signal: Signal, portfolio: Portfolio, market: Market, stop: int, config: ExecutionConfig) -> Draft | str:
-    """The order that `signal` asks for, given the market before row `stop`; or why there is none."""
-    problem = _malformed(signal)
+def draft(
+    signal: Signal, plain: bool, portfolio: Portfolio, market: Market, stop: int, config: ExecutionConfig
+) -> Draft | str:
+    """The order that `signal` asks for, given the market before row `stop`; or why there is none.
+
+    plain:  what `is_plain` says of the signal.
+    """
+    if signal.action not in ACTIONS:
+        return f"unknown action {signal.action!r}"
+    problem = "" if plain else _malformed(signal)
+    if not problem and not _is_amount(signal.size) and signal.action not in ("close", "replace"):
+        problem = "invalid size"
     if problem:
         return problem
     symbol, action, order_type = signal.symbol, signal.action, signal.order_type
@@ -226,16 +236,13 @@ def _is_coming(portfolio: Portfolio, symbol: str, side: str) -> bool:
 
 
 def _malformed(signal: Signal) -> str:
-    if signal.action not in ACTIONS:
-        return f"unknown action {signal.action!r}"
+    """What is wrong with the terms of a signal, or an empty text."""
     if signal.order_type not in ORDER_TYPES:
         return f"unsupported order type {signal.order_type!r}"
     if signal.time_in_force not in TIMES_IN_FORCE:
         return f"unsupported time in force {signal.time_in_force!r}"
     if signal.size_in not in SIZES_IN:
         return f"unknown size_in {signal.size_in!r}"
-    if signal.action not in ("close", "replace") and not _is_amount(signal.size):
-        return "invalid size"
     if signal.order_type != "market" or signal.limit_price is not None or signal.time_in_force == "gtd":
         problem = _malformed_terms(signal)
         if problem:
@@ -289,7 +296,7 @@ def _stop_price(signal: Signal, instrument: Instrument) -> Decimal | None:
 
 def _touch(side: str, quote: Quote) -> Decimal | None:
     touch = quote.ask if side in BUYING else quote.bid
-    return money(touch) if touch == touch else None
+    return of_float(touch) if touch == touch else None
 
 
 def _mark(market: Market, symbol: str, stop: int) -> Decimal | None:

@@ -62,8 +62,9 @@ class LedgerWriter:
     def __init__(self, folder: Path, first_segment: int = 0) -> None:
         self._folder = folder
         self._segment = first_segment
-        self._waiting: list[Event] = []
+        self._waiting: dict[type[Event], list[Event]] = {}
         self._tables: dict[str, list[pa.Table]] = {}
+        self._unconverted = 0
         self._converted = 0
         self._rows = 0
         self._sealed: list[str] = []
@@ -72,8 +73,15 @@ class LedgerWriter:
 
     def append(self, events: Sequence[Event]) -> None:
         """Take in the events of a batch; every now and then this writes."""
-        self._waiting.extend(events)
-        if len(self._waiting) >= EVENTS_CONVERTED:
+        waiting = self._waiting
+        for event in events:
+            kind = type(event)
+            if kind in waiting:
+                waiting[kind].append(event)
+            else:
+                waiting[kind] = [event]
+        self._unconverted += len(events)
+        if self._unconverted >= EVENTS_CONVERTED:
             self._convert()
 
     def close(self) -> list[str]:
@@ -102,11 +110,11 @@ class LedgerWriter:
 
     def _convert(self) -> None:
         """What is waiting, into columns."""
-        for event_type in dict.fromkeys(map(type, self._waiting)):
-            alike = [event for event in self._waiting if type(event) is event_type]
-            self._tables.setdefault(tag_of(event_type), []).append(filled_columns(alike))
-        self._converted += len(self._waiting)
+        for kind, alike in self._waiting.items():
+            self._tables.setdefault(tag_of(kind), []).append(filled_columns(alike))
         self._waiting.clear()
+        self._converted += self._unconverted
+        self._unconverted = 0
         if self._converted >= EVENTS_WRITTEN:
             self._write()
 
