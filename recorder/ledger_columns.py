@@ -196,11 +196,7 @@ def _money(values: Sequence[Decimal]) -> list[pa.Buffer]:
     Amounts beyond nine million do not fit, and are rare enough for the slow way.
     """
     text = _AS_NUMBERS.encode(values)[1:-1]
-    if b"E" in text:  # numbers below a millionth, zero among them
-        has_twelve_decimals = all(map(_QUANTUM.same_quantum, values))
-    else:
-        has_twelve_decimals = _have_twelve_decimals(text)
-    units = _units_in_text(text) if has_twelve_decimals else None
+    units = _units_in_text(text) if _have_twelve_decimals(values, text) else None
     if units is None:
         return [pa.array(values, MONEY).buffers()[1]]
     words = np.empty((len(units), 2), dtype="<i8")
@@ -220,8 +216,10 @@ def _units_in_text(text: bytes) -> npt.NDArray[np.int64] | None:
     return None if units.max() == _INT64.max or units.min() == _INT64.min else units
 
 
-def _have_twelve_decimals(text: bytes) -> bool:
-    """Whether the next comma, or the end, is thirteen characters behind the point of each number."""
+def _have_twelve_decimals(values: Sequence[Decimal], text: bytes) -> bool:
+    """Whether the next comma, or the end, is thirteen characters behind the point of each number in their text."""
+    if b"E" in text:  # numbers below a millionth, zero among them, are told from others one by one
+        return all(map(_QUANTUM.same_quantum, values))
     characters = np.frombuffer(text, dtype=np.uint8)
     points, commas = np.flatnonzero(characters == ord(".")), np.flatnonzero(characters == ord(","))
     return len(points) == len(commas) + 1 and bool(np.all(np.append(commas, len(text)) - points == 13))
