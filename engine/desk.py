@@ -208,10 +208,10 @@ class Desk:
             for signal in signals:
                 if self.is_asked:
                     self._raise(signal, at)
-        if self._has_latency:
-            self._look_ahead()
-        else:
+        if not self._has_latency:
             self.advance(at)
+        elif self._broker.next_due < self.wake:
+            self.wake = self._broker.next_due
 
     def fail(self, where: str, error: BaseException, at: Moment) -> None:
         """The strategy is not asked again. Its exits stay in force; its resting orders are taken back."""

@@ -8,8 +8,9 @@ found by looking back when it is needed. That gives the same bytes as walking ev
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import compress, repeat
+from typing import Any
 
-from engine.desk import Desk
+from engine.desk import Asked, Desk
 from engine.events import Event
 from engine.market import Market
 from engine.moments import NEVER, Moment
@@ -29,6 +30,10 @@ _TRADE, _BOOK, _FEED = int(Kind.TRADE), int(Kind.BOOK), int(Kind.FEED)  # plain 
 _MARKET_KINDS = frozenset({Kind.TRADE, Kind.QUOTE, Kind.BOOK})
 
 
+_Asked = tuple[Desk, str, Asked, dict[str, Any], dict[str, Any]]
+"""A desk to be asked, and what is needed for it: to look that up at every tick would take as long as the asking."""
+
+
 class Engine:
     """Desks at one market. Give it the batches of one tape in order, then `finish`."""
 
@@ -43,7 +48,7 @@ class Engine:
         self._wake = NEVER
         self._walks_all = False
         self._must_restart = False
-        self._plan: list[dict[str, tuple[str, list[Desk]]]] = []
+        self._plan: list[dict[str, tuple[str, list[_Asked]]]] = []
         self._planned: list[Desk] = []
         self._planned_symbols = 0
         self._has_timers = False
@@ -97,7 +102,8 @@ class Engine:
             for kind in _TRIGGERS[desk.strategy.trigger.kind]:
                 for symbol, char in self.market.chars.items():
                     if desk.watches(symbol):
-                        self._plan[kind].setdefault(char, (symbol, []))[1].append(desk)
+                        asked = (desk, desk.name, desk.decide, desk.config, desk.state)
+                        self._plan[kind].setdefault(char, (symbol, []))[1].append(asked)
         self._has_timers = any(desk.strategy.trigger.is_timed for desk in self._planned)
         self._wanted = [kind for kind in range(len(Kind)) if self._plan[kind]]
         self._mask = bytes(code in self._wanted for code in range(256))
@@ -149,10 +155,10 @@ class Engine:
                 if done > row:
                     continue
             market.row = row
-            for desk in desks:
-                market.asker = desk.name
+            for desk, name, decide, config, state in desks:
+                market.asker = name
                 try:
-                    answer = desk.decide(snapshot, desk.config, desk.state)
+                    answer = decide(snapshot, config, state)
                 except KeyboardInterrupt:
                     raise
                 except BaseException as error:
@@ -190,8 +196,8 @@ class Engine:
         """The symbol and the desk, where one desk is triggered by the trades of the only symbol and nothing else."""
         if self._wanted != [_TRADE] or len(self.market.chars) != 1:
             return None
-        (symbol, desks), *_ = self._plan[_TRADE].values()
-        return (symbol, desks[0]) if len(desks) == 1 else None
+        (symbol, asked), *_ = self._plan[_TRADE].values()
+        return (symbol, asked[0][0]) if len(asked) == 1 else None
 
     def _walk_lane(self, batch: TickBatch, start: int, stop: int, symbol: str, desk: Desk) -> int:
         """The same walk, for the one desk of a lane: the loop in which most replays spend their time."""
@@ -255,7 +261,7 @@ class Engine:
             done = due
         return min(row, length)
 
-    def _moments(self, batch: TickBatch, start: int, stop: int) -> Iterator[tuple[Snapshot, list[Desk]]]:
+    def _moments(self, batch: TickBatch, start: int, stop: int) -> Iterator[tuple[Snapshot, list[_Asked]]]:
         """A snapshot of each row from `start` to `stop` that some desk is triggered by, and those desks.
 
         Where desks are triggered by the trades of the only symbol and by nothing else, which is how most
@@ -271,7 +277,7 @@ class Engine:
             return zip(snapshots, repeat(desks), strict=False)
         return self._mixed_moments(batch, rows)
 
-    def _mixed_moments(self, batch: TickBatch, rows: list[int]) -> Iterator[tuple[Snapshot, list[Desk]]]:
+    def _mixed_moments(self, batch: TickBatch, rows: list[int]) -> Iterator[tuple[Snapshot, list[_Asked]]]:
         market, plan, kinds, symbols, times = self.market, self._plan, batch.kind, batch.symbol, batch.ts
         for row in rows:
             kind = kinds[row]
