@@ -1,12 +1,13 @@
 """A desk's money and orders as its strategy may see them: read-only, in floats, as of the tick in hand."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from types import MappingProxyType
 
 import msgspec
 
 from engine.market import Market
-from engine.portfolio import Portfolio
+from engine.portfolio import Order, Portfolio, wanted
 from engine.sizing import valuation
 from engine.ticks import NAN
 
@@ -22,7 +23,10 @@ class OpenPosition(msgspec.Struct, frozen=True):
 
 
 class OpenOrder(msgspec.Struct, frozen=True):
-    """An order on its way or at the venue. Of `quantity` and `notional` the one that does not limit it is NaN."""
+    """An order on its way or at the venue, and what is left of it.
+
+    Of `quantity` and `notional` the one that does not limit it is NaN, and so is a price that it does not have.
+    """
 
     order_id: str
     symbol: str
@@ -31,6 +35,7 @@ class OpenOrder(msgspec.Struct, frozen=True):
     quantity: float
     notional: float
     limit_price: float
+    stop_price: float
     is_resting: bool
 
 
@@ -80,22 +85,29 @@ class Account:
 
     @property
     def open_orders(self) -> tuple[OpenOrder, ...]:
-        """Orders at the venue, then orders on their way, each oldest first."""
-        portfolio, orders = self._portfolio, []
-        for is_resting, open_orders in ((True, portfolio.resting), (False, portfolio.in_flight)):
-            for order in open_orders.values():
-                amounts = (order.quantity, order.notional, order.limit_price)
-                quantity, notional, limit = (NAN if amount is None else float(amount) for amount in amounts)
-                orders.append(
-                    OpenOrder(
-                        order.order_id,
-                        order.symbol,
-                        order.side,
-                        order.order_type,
-                        quantity,
-                        notional,
-                        limit,
-                        is_resting,
-                    )
-                )
-        return tuple(orders)
+        """Orders at the venue, limits before stops, then orders on their way, each oldest first."""
+        portfolio = self._portfolio
+        return (
+            *(self._open(order, is_resting=True) for order in portfolio.resting.values()),
+            *(self._open(order, is_resting=True) for order in portfolio.waiting.values()),
+            *(self._open(order, is_resting=False) for order in portfolio.in_flight.values()),
+        )
+
+    def _open(self, order: Order, *, is_resting: bool) -> OpenOrder:
+        left = self._portfolio.left.get(order.order_id, wanted(order))
+        by_notional = order.quantity is None
+        return OpenOrder(
+            order.order_id,
+            order.symbol,
+            order.side,
+            order.order_type,
+            NAN if by_notional else float(left),
+            float(left) if by_notional else NAN,
+            _price(order.limit_price),
+            _price(order.stop_price),
+            is_resting,
+        )
+
+
+def _price(price: Decimal | None) -> float:
+    return NAN if price is None else float(price)

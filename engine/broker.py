@@ -39,11 +39,11 @@ class Broker:
     __slots__ = (
         "_bounds",
         "_execution",
-        "_is_orphaned",
         "_market",
         "_model",
         "_name",
         "_on_fill",
+        "_orphaned",
         "_out",
         "_places",
         "_stops",
@@ -64,7 +64,7 @@ class Broker:
         self._places: dict[str, Place] = {}
         self._stops: dict[str, Stop] = {}
         self._bounds: dict[str, Bounds] = {}
-        self._is_orphaned = False
+        self._orphaned = ""
 
     def listen(self, out: list[events.Event]) -> None:
         """Append the facts that follow to `out`."""
@@ -127,7 +127,7 @@ class Broker:
 
     def abandon(self, reason: str, at: Moment) -> None:
         """Nobody looks after the orders any more: those at the venue are taken back, others will not rest."""
-        self._is_orphaned = True
+        self._orphaned = reason
         for order_id in (*self.portfolio.resting, *self.portfolio.waiting):
             self._cancel(order_id, reason, at)
 
@@ -310,8 +310,8 @@ class Broker:
         self._places[order.order_id] = place
         if book is not None and execution.queue_model != "none":
             book.watch(place)
-        if self._is_orphaned:
-            self._cancel(order.order_id, "strategy failed", at)
+        if self._orphaned:
+            self._cancel(order.order_id, self._orphaned, at)
 
     # -- an order trades -----------------------------------------------------------------------------------
 
@@ -515,8 +515,8 @@ class Broker:
         price = reference_price(self._execution.stop_trigger, order.side in BUYING, last, quote, last == last)
         if price is not None and stop.meets(price):
             self._trigger(order, price, at)
-        elif self._is_orphaned:
-            self._cancel(order.order_id, "strategy failed", at)
+        elif self._orphaned:
+            self._cancel(order.order_id, self._orphaned, at)
 
     def _trigger(self, order: Order, price: Decimal, at: Moment) -> None:
         """A stop was at the venue already: it trades at once, against the market that triggered it."""

@@ -8,7 +8,7 @@ import msgspec
 
 from engine.book import Book
 from engine.market import Market, Quote
-from engine.money import ZERO, add, money, subtract
+from engine.money import ZERO, add, of_float, subtract
 from engine.ticks import SELL
 
 Level = tuple[float, Decimal | None]
@@ -51,6 +51,7 @@ class DepthModel:
 
     def __init__(self) -> None:
         self._taken: dict[tuple[str, int, float], _Taken] = {}
+        self._shown = 0.0  # by the level looked at last
 
     def levels(self, side: int, symbol: str, quote: Quote, market: Market) -> Iterable[Level]:
         """The touch as last quoted, then the book behind it: quotes are often ahead of the book."""
@@ -69,17 +70,16 @@ class DepthModel:
                 yield price, self._left(symbol, side, price, size)
 
     def _left(self, symbol: str, side: int, price: float, shown: float) -> Decimal:
+        self._shown = shown
         taken = self._taken.get((symbol, side, price))
-        size = money(shown)
         if taken is None:
-            return size
-        if taken.is_restated or (taken.shown is not None and taken.shown != shown):
-            return size
-        taken.shown = shown
-        return max(subtract(size, taken.quantity), ZERO)
+            return of_float(shown)
+        if taken.shown != shown:
+            taken.is_restated = True  # by a quote, of which the book does not know yet
+        return of_float(shown) if taken.is_restated else max(subtract(of_float(shown), taken.quantity), ZERO)
 
     def take(self, side: int, symbol: str, price: float, quantity: Decimal, market: Market) -> None:
-        """Remember it, until the venue speaks of the level."""
+        """Remember it, until the venue speaks of the level, which is the one looked at last."""
         book = market.book(symbol)
         if book is None:
             return
@@ -88,24 +88,21 @@ class DepthModel:
         if taken is not None and not taken.is_restated:
             taken.quantity = add(taken.quantity, quantity)
             return
-        self._forget(market)
-        taken = self._taken[key] = _Taken(side=-side, price=price, quantity=quantity)
+        for old, restated in list(self._taken.items()):
+            if restated.is_restated:
+                del self._taken[old]
+                market.forget(restated)
+        taken = self._taken[key] = _Taken(side=-side, price=price, quantity=quantity, shown=self._shown)
         book.watch(taken)
-
-    def _forget(self, market: Market) -> None:
-        """Drop what the venue has restated."""
-        for key, taken in list(self._taken.items()):
-            if taken.is_restated:
-                del self._taken[key]
 
 
 class _Taken(msgspec.Struct, kw_only=True, eq=False):
-    """What the desk took from a level: a watcher of the book."""
+    """What the desk took from a level that showed so much: a watcher of the book."""
 
     side: int
     price: float
     quantity: Decimal
-    shown: float | None = None
+    shown: float
     is_restated: bool = False
 
     def show(self, size: float) -> None:
