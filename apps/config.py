@@ -8,22 +8,16 @@ from typing import Any
 
 import msgspec
 
-from apps.config_file import ConfigFile, ExecutionFile, RecordingFile, StrategyFileConfig
+from apps.config_costs import VENUE_FEES_BPS, execution_of, limits_of
+from apps.config_file import ConfigFile, RecordingFile, StrategyFileConfig
 from apps.loader import StrategyFile
 from apps.problems import UserProblem, nearest
-from engine.execution import ORDER_LATENCY_NS, ExecutionConfig, assets
+from engine.execution import ExecutionConfig, assets
 from engine.money import ZERO, money
+from engine.risk import NO_LIMITS, RiskLimits
 
 CURRENCIES = ("USD", "USDT", "USDC", "EUR")
 """The run's currency is the first of these that a symbol is quoted in, else the first quote by alphabet."""
-
-VENUE_FEES_BPS: Mapping[str, tuple[str, str]] = {
-    # Maker and taker of the lowest volume tier.
-    "kraken": ("25", "40"),  # kraken.com/features/fee-schedule, Kraken Pro spot, 30-day volume below $10,000
-    "binance": ("10", "10"),  # binance.com/en/fee/schedule, spot, regular user without BNB discount
-}
-OTHER_VENUE_FEES_BPS = ("10", "10")
-"""A venue we do not know is not free of charge either."""
 
 
 class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +25,7 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     config: dict[str, Any]
     execution: ExecutionConfig
+    risk: RiskLimits = NO_LIMITS
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -74,7 +69,11 @@ def settle(
         for key, value in {**part.config, **given.get(name, {})}.items():
             own[key] = _fitting(f"{name}.{key}", value, own)
         _check_plain(name, own)
-        desks[name] = DeskConfig(config=own, execution=_execution(venue, file.execution.get(venue), part.execution))
+        desks[name] = DeskConfig(
+            config=own,
+            execution=execution_of(venue, file.execution.get(venue), part.execution),
+            risk=limits_of(strategy.risk, file.risk, part.risk),
+        )
     amount = _capital(capital if capital is not None else str(file.capital))
     return RunConfig(capital=amount, currency=_currency(file.currency, symbols), desks=desks)
 
@@ -125,30 +124,6 @@ def _capital(text: str) -> Decimal:
     if amount <= ZERO:
         raise UserProblem(f"capital: expected more than nothing, found {text!r}")
     return amount
-
-
-def _execution(venue: str, *parts: ExecutionFile | None) -> ExecutionConfig:
-    """The venue's published fees, overridden by each of `parts` that says something."""
-    maker, taker = VENUE_FEES_BPS.get(venue, OTHER_VENUE_FEES_BPS)
-    values: dict[str, Any] = {"maker_bps": money(maker), "taker_bps": money(taker), "latency_ns": ORDER_LATENCY_NS}
-    for part in parts:
-        if part is None:
-            continue
-        for name in ("maker_bps", "taker_bps", "slippage_bps"):
-            number = getattr(part, name)
-            if number is not None:
-                values[name] = _bps(name, number)
-        if part.latency_ms is not None:
-            if not 0 <= part.latency_ms < 1e9:
-                raise UserProblem(f"latency_ms: expected 0 or more, found {part.latency_ms}")
-            values["latency_ns"] = round(part.latency_ms * 1_000_000)
-    return ExecutionConfig(**values)
-
-
-def _bps(name: str, number: float) -> Decimal:
-    if not abs(number) <= 10_000:
-        raise UserProblem(f"{name}: expected basis points between -10000 and 10000, found {number}")
-    return money(float(number))
 
 
 def _overrides(texts: Sequence[str], strategies: Sequence[StrategyFile]) -> dict[str, dict[str, Any]]:
@@ -211,7 +186,7 @@ def from_json(values: Mapping[str, Any], strategies: Sequence[StrategyFile]) -> 
         for key, value in written.desks[name].config.items():
             if key not in own or msgspec.json.decode(_PLAIN.encode(own[key])) != value:
                 own[key] = tuple(value) if isinstance(own.get(key), tuple) and isinstance(value, list) else value
-        desks[name] = DeskConfig(config=own, execution=written.desks[name].execution)
+        desks[name] = msgspec.structs.replace(written.desks[name], config=own)
     return msgspec.structs.replace(written, desks=desks)
 
 

@@ -18,16 +18,50 @@ Place = tuple[str, ...]
 """Where something stands in the file: the keys that lead to it."""
 
 
+class InstrumentFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What the venue accepts for a symbol: steps of price and quantity, the smallest order in base and in quote."""
+
+    tick_size: float | str | None = None
+    lot_size: float | str | None = None
+    min_quantity: float | str | None = None
+    min_notional: float | str | None = None
+
+
 class ExecutionFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Costs and delays as wspt.toml gives them; what is left out falls back to the venue's.
 
-    Fees and slippage in basis points, latency in milliseconds.
+    Fees and slippage in basis points, delays in milliseconds; the rest as in `engine.execution.ExecutionConfig`.
+
+    instruments:  rules by symbol, in place of those that the tape states.
     """
 
     maker_bps: float | None = None
     taker_bps: float | None = None
     slippage_bps: float | None = None
     latency_ms: float | None = None
+    cancel_latency_ms: float | None = None
+    jitter_ms: float | None = None
+    jitter: str | None = None
+    jitter_seed: int | None = None
+    fill_model: str | None = None
+    queue_model: str | None = None
+    queue_power: float | None = None
+    stop_trigger: str | None = None
+    max_short_leverage: float | None = None
+    maintenance_ratio: float | None = None
+    instruments: dict[str, InstrumentFile] = {}
+
+
+class RiskFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Limits as wspt.toml or a strategy's RISK gives them: see `engine.risk.RiskLimits`. Cooldown in seconds."""
+
+    max_position: float | None = None
+    max_order_notional: float | None = None
+    max_open_orders: int | None = None
+    max_orders_per_minute: int | None = None
+    max_drawdown_pct: float | None = None
+    max_loss_streak: int | None = None
+    cooldown_s: float | None = None
 
 
 class RecordingFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -43,10 +77,11 @@ class RecordingFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
 
 
 class StrategyFileConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One strategy's part of wspt.toml: overrides of its CONFIG, and its own costs and delays."""
+    """One strategy's part of wspt.toml: overrides of its CONFIG, its own costs, delays and limits."""
 
     config: dict[str, Any] = {}
     execution: ExecutionFile = msgspec.field(default_factory=ExecutionFile)
+    risk: RiskFile = msgspec.field(default_factory=RiskFile)
 
 
 class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -55,12 +90,14 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     capital:   what each desk starts with, in `currency`.
     currency:  of all desks; left out, it follows from the symbols.
     execution: costs and delays by venue.
+    risk:      limits of every desk.
     recording: of live sessions.
     """
 
     capital: float | str = CAPITAL
     currency: str = ""
     execution: dict[str, ExecutionFile] = {}
+    risk: RiskFile = msgspec.field(default_factory=RiskFile)
     strategies: dict[str, StrategyFileConfig] = {}
     recording: RecordingFile = msgspec.field(default_factory=RecordingFile)
 

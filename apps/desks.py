@@ -144,6 +144,7 @@ def desks_of(strategies: Sequence[StrategyFile], config: RunConfig) -> list[Desk
             cash=config.capital,
             currency=config.currency,
             execution=config.desks[file.strategy.name].execution,
+            risk=config.desks[file.strategy.name].risk,
             on_failure=_tell,
         )
         for file in strategies

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from apps.config import VENUE_FEES_BPS, RunConfig, as_json
+from apps.config import RunConfig, as_json
+from apps.config_costs import VENUE_FEES_BPS
 from apps.config_file import ConfigFile, Place, lines_of
 from apps.loader import StrategyFile
 
@@ -89,6 +90,8 @@ def _of_desk(
                 source = "option", "--set"
             elif section == "config":
                 source = _in_file(given.path, lines, place) or ("strategy", f"{strategy.path} CONFIG")
+            elif section == "risk" and value is not None and not _in_file(given.path, lines, place, (section, key)):
+                source = "strategy", f"{strategy.path} RISK"
             else:
                 general = (section, given.venue, key) if section == "execution" else (section, key)
                 source = _in_file(given.path, lines, place, general) or _unless_said(section, key, given.venue)
@@ -102,9 +105,10 @@ def _unless_said(section: str, key: str, venue: str) -> tuple[str, str]:
 
 
 def _in_file(path: Path | None, lines: Mapping[Place, int], *places: Place) -> tuple[str, str] | None:
-    """The first of these places that the file has, a time in ns there being given in ms."""
+    """The first of these places that the file has, a time in ns there being given in ms or s."""
     for place in places:
-        for spelled in (place, (*place[:-1], place[-1].removesuffix("_ns") + "_ms")):
+        stem = place[-1].removesuffix("_ns")
+        for spelled in (place, (*place[:-1], f"{stem}_ms"), (*place[:-1], f"{stem}_s")):
             if spelled in lines:
                 section = f" [{'.'.join(spelled[:-1])}]" if spelled[:-1] else ""
                 return "file", f"{path}:{lines[spelled]}{section}"
@@ -113,8 +117,9 @@ def _in_file(path: Path | None, lines: Mapping[Place, int], *places: Place) -> t
 
 def _setting(place: Place, value: Any, source: str, where: str) -> Setting:
     if place[2:3] != ("config",):  # a strategy's own values are shown as they are
-        if place[-1].endswith("_ns") and isinstance(value, int):
-            place, value = (*place[:-1], place[-1].removesuffix("_ns") + "_ms"), value / 1_000_000
+        if place[-1].endswith("_ns"):
+            unit, ns = ("_s", 10**9) if place[2:3] == ("risk",) else ("_ms", 10**6)
+            place, value = (*place[:-1], place[-1].removesuffix("_ns") + unit), None if value is None else value / ns
         elif isinstance(value, str):
             value = _without_zeros(value)
     return Setting(name=".".join(place), value=value, source=source, where=where)

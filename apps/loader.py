@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from apps.problems import UserProblem
+from apps.config_file import RiskFile
+from apps.problems import UserProblem, nearest
 from engine import legacy
 from engine.signals import Signal, Strategy, Trigger, trigger_of
 from engine.snapshot import Snapshot
@@ -31,11 +32,13 @@ class StrategyFile(msgspec.Struct, frozen=True, kw_only=True):
     """A strategy and the code it came from.
 
     source:  the file's bytes, which a run keeps a copy of.
+    risk:    its RISK, the limits it asks for.
     """
 
     strategy: Strategy
     path: Path
     source: bytes
+    risk: Mapping[str, Any] = {}
 
     @property
     def sha256(self) -> str:
@@ -101,7 +104,7 @@ def load_strategy(path: Path) -> StrategyFile:
         path=str(path),
         first_line=getattr(getattr(function, "__code__", None), "co_firstlineno", 0),
     )
-    return StrategyFile(strategy=strategy, path=path, source=source)
+    return StrategyFile(strategy=strategy, path=path, source=source, risk=_risk(path, module))
 
 
 def _kept_apart(source: bytes, context: contextvars.Context) -> Wrap:
@@ -189,6 +192,21 @@ def _config(path: Path, module: ModuleType) -> Mapping[str, Any]:
     except Exception as error:
         found = f"{type(error).__name__}: {_first_line(error)}"
         raise UserProblem(f"{path}: expected CONFIG to hold plain values, found {found}") from error
+
+
+def _risk(path: Path, module: ModuleType) -> Mapping[str, Any]:
+    """The limits that the file asks for, those that there are."""
+    given = getattr(module, "RISK", {})
+    known = [field.name for field in msgspec.structs.fields(RiskFile)]
+    for name in given if isinstance(given, dict) else ():
+        if name not in known:
+            raise UserProblem(
+                f"{path}: expected RISK to have {', '.join(known)}, found {name!r}{nearest(str(name), known)}"
+            )
+    try:
+        return msgspec.structs.asdict(msgspec.convert(given, RiskFile))
+    except msgspec.ValidationError as error:
+        raise UserProblem(f"{path}: RISK: {error}") from error
 
 
 def _trigger(path: Path, module: ModuleType) -> Trigger:

@@ -9,9 +9,12 @@ import msgspec
 import pytest
 
 from apps.config import RunConfig, as_json, currency_of, from_json, settle
-from apps.config_file import ConfigFile, lines_of, read_config
+from apps.config_file import ConfigFile, ExecutionFile, InstrumentFile, RiskFile, lines_of, read_config
 from apps.loader import StrategyFile
 from apps.problems import UserProblem
+from engine.execution import Instrument
+from engine.money import money
+from engine.risk import NO_LIMITS, RiskLimits
 from engine.signals import Strategy, Trigger
 
 SYMBOLS = ("BTC/USD", "XRP/USD")
@@ -19,12 +22,12 @@ SYMBOLS = ("BTC/USD", "XRP/USD")
 Toml = Callable[[str], ConfigFile]
 
 
-def a_file(name: str = "dip", **config: Any) -> StrategyFile:
+def a_file(name: str = "dip", risk: dict[str, Any] | None = None, **config: Any) -> StrategyFile:
     """A strategy of this name and CONFIG that does nothing."""
     strategy = Strategy(
         name=name, version="0", symbols=None, config=config, trigger=Trigger("tick"), generate_signal=lambda data: None
     )
-    return StrategyFile(strategy=strategy, path=Path(f"{name}.py"), source=b"")
+    return StrategyFile(strategy=strategy, path=Path(f"{name}.py"), source=b"", risk=risk or {})
 
 
 def settled(
@@ -124,6 +127,58 @@ def test_costs_of_a_strategy_override_those_of_its_venue_and_nothing_else(toml: 
     assert [desks[name].execution.slippage_bps for name in ("dip", "other")] == [Decimal("2.5"), Decimal(0)]
     assert {desk.execution.maker_bps for desk in desks.values()} == {Decimal(25)}
     assert {desk.execution.latency_ns for desk in desks.values()} == {1_500_000}
+
+
+def test_limits_of_the_module_are_overridden_by_those_for_all_and_these_by_the_strategys_own(toml: Toml) -> None:
+    file = toml("""
+        [risk]
+        max_position = 50
+        max_loss_streak = 3
+        [strategies.dip.risk]
+        max_position = 20
+        cooldown_s = 1.5
+    """)
+    own = {"max_position": 99.0, "max_open_orders": 7, "max_loss_streak": 9, "cooldown_s": None}
+    desks = settled(file, [a_file("dip", risk=own), a_file("other")]).desks
+
+    assert desks["dip"].risk == RiskLimits(
+        max_position=money("20"), max_open_orders=7, max_loss_streak=3, cooldown_ns=1_500_000_000
+    )
+    assert desks["other"].risk == RiskLimits(max_position=money("50"), max_loss_streak=3)
+    assert settled().desks["dip"].risk == NO_LIMITS
+
+
+def test_every_part_of_execution_can_be_given(toml: Toml) -> None:
+    file = toml("""
+        [execution.kraken]
+        cancel_latency_ms = 20
+        jitter_ms = 0.5
+        jitter = "exponential"
+        jitter_seed = 5
+        fill_model = "touch"
+        queue_model = "power"
+        queue_power = 2
+        stop_trigger = "mid"
+        max_short_leverage = 2
+        maintenance_ratio = 0.25
+        [execution.kraken.instruments."BTC/USD"]
+        lot_size = "0.00000001"
+        tick_size = 0.1
+        [strategies.dip.execution.instruments."XRP/USD"]
+        min_notional = 5
+    """)
+
+    execution = settled(file).desks["dip"].execution
+
+    assert (execution.cancel_latency_ns, execution.jitter_ns) == (20_000_000, 500_000)
+    assert (execution.jitter, execution.jitter_seed) == ("exponential", 5)
+    assert (execution.fill_model, execution.queue_model, execution.queue_power) == ("touch", "power", 2)
+    assert (execution.stop_trigger, execution.max_short_leverage) == ("mid", Decimal(2))
+    assert execution.maintenance_ratio == Decimal("0.25")
+    assert execution.instruments == {
+        "BTC/USD": Instrument(lot_size=Decimal("0.00000001"), tick_size=Decimal("0.1")),
+        "XRP/USD": Instrument(min_notional=Decimal(5)),
+    }
 
 
 def test_the_file_may_name_the_currency(toml: Toml) -> None:
@@ -228,6 +283,13 @@ def test_a_mistake_in_the_file_is_one_sentence_that_names_it(text: str, sentence
             r"taker_bps: expected basis points between -10000 and 10000, found nan",
         ),
         ("[execution.kraken]\nlatency_ms = -1\n", r"latency_ms: expected 0 or more, found -1"),
+        ("[execution.kraken]\nfill_model = 'dept'\n", r"fill_model: expected one of depth, touch, .*mean 'depth'\?"),
+        ("[execution.kraken]\nmaintenance_ratio = -1\n", r"maintenance_ratio: expected 0 or more, found -1"),
+        ("[risk]\nmax_position = 0\n", r"risk\.max_position: expected more than 0, found 0"),
+        (
+            "[execution.kraken.instruments.'BTC/USD']\nlot_size = 'x'\n",
+            r"instruments\.BTC/USD\.lot_size: expected an amount such as 0\.01, found 'x'",
+        ),
     ],
 )
 def test_a_mistake_that_shows_only_against_the_run_is_one_sentence_too(text: str, sentence: str, toml: Toml) -> None:
@@ -284,7 +346,11 @@ def test_a_file_that_is_not_text_is_a_mistake(tmp_path: Path) -> None:
 
 def test_a_run_reads_back_the_configuration_that_it_wrote() -> None:
     strategies = [a_file(size=20.0, levels=(1, 2), names=["a"], limit=None, is_on=True)]
-    config = settled(strategies=strategies, overrides=["dip.levels=[3]"], capital="0.1")
+    file = ConfigFile(
+        risk=RiskFile(max_position=5, cooldown_s=2),
+        execution={"kraken": ExecutionFile(instruments={"BTC/USD": InstrumentFile(tick_size=0.1)}, jitter_ms=1)},
+    )
+    config = settled(file, strategies, overrides=["dip.levels=[3]"], capital="0.1")
 
     written = msgspec.json.decode(msgspec.json.encode(as_json(config)))
 

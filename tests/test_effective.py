@@ -15,12 +15,18 @@ capital = 250
 taker_bps = 26
 latency_ms = 5
 
+[risk]
+max_open_orders = 4
+
 [strategies.eager.config]
 every = 3
 size = 5
 
 [strategies.eager.execution]
 taker_bps = 1
+
+[strategies.eager.risk]
+cooldown_s = 1.5
 
 [recording]
 sync_s = 0.5
@@ -32,7 +38,7 @@ def place(tmp_path: Path) -> Place:
     """A folder with two strategies and a wspt.toml."""
     place = Place(tmp_path)
     place.strategy("eager", EAGER)
-    place.strategy("patient", PATIENT)
+    place.strategy("patient", f"{PATIENT}\nRISK = {{'max_position': 20}}\n")
     place.file("wspt.toml", TOML)
     return place
 
@@ -49,15 +55,19 @@ def test_each_value_names_what_gave_it(place: Place) -> None:
 
     assert said["capital"] == ("250", "wspt.toml:1")
     assert said["currency"] == ("USD", "follows from the symbols")
-    assert said["strategies.eager.config.every"] == (3, "wspt.toml:8 [strategies.eager.config]")
+    assert said["strategies.eager.config.every"] == (3, "wspt.toml:11 [strategies.eager.config]")
     assert said["strategies.eager.config.size"] == (7.0, "--set")
     assert said["strategies.patient.config.size"] == (10.0, "strategies/patient.py CONFIG")
-    assert said["strategies.eager.execution.taker_bps"] == ("1", "wspt.toml:12 [strategies.eager.execution]")
+    assert said["strategies.eager.execution.taker_bps"] == ("1", "wspt.toml:15 [strategies.eager.execution]")
     assert said["strategies.patient.execution.taker_bps"] == ("26", "wspt.toml:4 [execution.kraken]")
     assert said["strategies.patient.execution.latency_ms"] == (5.0, "wspt.toml:5 [execution.kraken]")
     assert said["strategies.patient.execution.maker_bps"] == ("25", "kraken's lowest published tier")
     assert said["strategies.patient.execution.slippage_bps"] == ("0", "default")
-    assert said["recording.sync_s"] == (0.5, "wspt.toml:15 [recording]")
+    assert said["strategies.patient.risk.max_open_orders"] == (4, "wspt.toml:8 [risk]")
+    assert said["strategies.eager.risk.cooldown_s"] == (1.5, "wspt.toml:18 [strategies.eager.risk]")
+    assert said["strategies.patient.risk.max_position"] == ("20", "strategies/patient.py RISK")
+    assert said["strategies.eager.risk.max_position"] == (None, "default")
+    assert said["recording.sync_s"] == (0.5, "wspt.toml:21 [recording]")
     assert said["recording.part_minutes"] == (10.0, "default")
 
 

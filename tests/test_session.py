@@ -338,6 +338,21 @@ def test_a_configuration_without_a_name_is_held_against_the_ledger_all_the_same(
     assert answer.json["first_difference"]["recorded"]["type"] == "OrderSubmitted"
 
 
+@pytest.mark.parametrize("where", ["module", "file"])
+def test_a_limit_rejects_signals_with_its_reason_and_the_run_verifies(where: str, place: Place, tape: Path) -> None:
+    if where == "module":
+        place.strategy("eager", f"{EAGER}\nRISK = {{'max_order_notional': 9}}\n")
+    else:
+        place.file("wspt.toml", "[strategies.eager.risk]\nmax_order_notional = 9\n")
+
+    [desk] = place.wspt("replay", tape, "--only", "eager", "--out", "run", "--json").json["strategies"]
+    reasons = place.wspt("sql", "run", "select distinct rejection from signals where rejected", "--json").json
+
+    assert desk["fills"] == 0
+    assert {"rejection": "risk: max_order_notional"} in reasons
+    assert place.wspt("verify", "run").code == 0
+
+
 def test_a_desks_digest_that_was_changed_in_the_manifest_is_found(place: Place, tape: Path) -> None:
     place.wspt("replay", tape, "--out", "run")
     manifest = place.folder / "run" / "run.json"

@@ -1,0 +1,103 @@
+"""Costs, delays and limits of a desk: defaults, what its venue publishes, and what wspt.toml and its strategy say."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from apps.config_file import ExecutionFile, InstrumentFile, RiskFile
+from apps.problems import UserProblem, nearest
+from engine.execution import (
+    FILL_MODELS,
+    JITTERS,
+    QUEUE_MODELS,
+    STOP_TRIGGERS,
+    ExecutionConfig,
+    Instrument,
+)
+from engine.money import ZERO, money
+from engine.risk import RiskLimits
+
+VENUE_FEES_BPS: Mapping[str, tuple[str, str]] = {
+    # Maker and taker of the lowest volume tier.
+    "kraken": ("25", "40"),  # kraken.com/features/fee-schedule, Kraken Pro spot, 30-day volume below $10,000
+    "binance": ("10", "10"),  # binance.com/en/fee/schedule, spot, regular user without BNB discount
+}
+OTHER_VENUE_FEES_BPS = ("10", "10")
+"""A venue we do not know is not free of charge either."""
+
+_WORDS = {"fill_model": FILL_MODELS, "queue_model": QUEUE_MODELS, "stop_trigger": STOP_TRIGGERS, "jitter": JITTERS}
+_COUNTS = ("max_open_orders", "max_orders_per_minute", "max_loss_streak")
+_LONGEST_MS = 1e9
+_LARGEST = 1e15
+
+
+def execution_of(venue: str, *parts: ExecutionFile | None) -> ExecutionConfig:
+    """The venue's published fees, overridden by each of `parts` that says something."""
+    maker, taker = VENUE_FEES_BPS.get(venue, OTHER_VENUE_FEES_BPS)
+    values: dict[str, Any] = {"maker_bps": money(maker), "taker_bps": money(taker)}
+    for part in parts:
+        given = {} if part is None else msgspec.structs.asdict(part)
+        for name, value in given.items():
+            if name == "instruments":
+                rules = {symbol: _instrument(symbol, rules) for symbol, rules in value.items()}
+                values[name] = {**values.get(name, {}), **rules}
+            elif value is not None:
+                values[f"{name[:-3]}_ns" if name.endswith("_ms") else name] = _setting(name, value)
+    return ExecutionConfig(**values)
+
+
+def limits_of(own: Mapping[str, Any], *parts: RiskFile) -> RiskLimits:
+    """The limits that the strategy's RISK sets, overridden by each of `parts` that says something."""
+    values: dict[str, Any] = {}
+    for given in (own, *(msgspec.structs.asdict(part) for part in parts)):
+        for name, value in given.items():
+            if value is not None:
+                values["cooldown_ns" if name == "cooldown_s" else name] = _limit(name, value)
+    return RiskLimits(**values)
+
+
+def _setting(name: str, value: Any) -> Any:
+    """A value of wspt.toml as the engine has it."""
+    if name in _WORDS:
+        if value not in _WORDS[name]:
+            known = _WORDS[name]
+            raise UserProblem(f"{name}: expected one of {', '.join(known)}, found {value!r}{nearest(value, known)}")
+        return value
+    if name.endswith("_bps"):
+        if not abs(value) <= 10_000:
+            raise UserProblem(f"{name}: expected basis points between -10000 and 10000, found {value}")
+        return money(float(value))
+    if name.endswith("_ms"):
+        if not 0 <= value < _LONGEST_MS:
+            raise UserProblem(f"{name}: expected 0 or more, found {value}")
+        return round(value * 1_000_000)
+    if not 0 <= value < _LONGEST_MS:
+        raise UserProblem(f"{name}: expected 0 or more, found {value}")
+    return value if name in ("queue_power", "jitter_seed") else money(float(value))
+
+
+def _limit(name: str, value: float) -> Decimal | int:
+    if not 0 < value < _LARGEST:
+        raise UserProblem(f"risk.{name}: expected more than 0, found {value}")
+    if name == "cooldown_s":
+        return round(value * 1_000_000_000)
+    return int(value) if name in _COUNTS else money(float(value))
+
+
+def _instrument(symbol: str, rules: InstrumentFile) -> Instrument:
+    given = msgspec.structs.asdict(rules).items()
+    return Instrument(
+        **{name: _positive(f"instruments.{symbol}.{name}", value) for name, value in given if value is not None}
+    )
+
+
+def _positive(place: str, value: float | str) -> Decimal:
+    try:
+        amount = money(value if isinstance(value, str) else float(value))
+    except ValueError as error:
+        raise UserProblem(f"{place}: expected an amount such as 0.01, found {value!r}") from error
+    if amount <= ZERO:
+        raise UserProblem(f"{place}: expected more than nothing, found {value!r}")
+    return amount
