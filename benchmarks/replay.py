@@ -31,13 +31,19 @@ def main() -> None:
     """Print a line for each workload, and one for the cold process."""
     trades, quotes = workloads.trades_tape(), workloads.quotes_tape()
     print(f"{'':24}{'M ticks/s':>12}{'best':>8}{'/ bare':>9}{'/ call':>9}{'/ ask':>9}{'events':>10}{'cpu s':>8}")
-    for name, tape, count, jobs in (
-        ("W1, 1 strategy", trades, 1, 1),
-        ("W2, 8 strategies", trades, 8, None),
-        ("W2, 8, one process", trades, 8, 1),
-        ("W3, 4 M ticks", quotes, 1, 1),
-    ):
-        rounds = [_round(tape, count, jobs) for _ in range(ROUNDS)]
+    one, eight, captured = workloads.strategies(1), workloads.strategies(8), workloads.captured_tape()
+    questions = [
+        ("W1, 1 strategy", trades, one, 1),
+        ("W2, 8 strategies", trades, eight, None),
+        ("W2, 8, one process", trades, eight, 1),
+        ("W3, 4 M ticks", quotes, one, 1),
+    ]
+    if captured is None:
+        print("W4 is left out: the captures are not here")
+    else:
+        questions.append(("W4, a real book", captured, workloads.shipped_strategies(), 1))
+    for name, tape, strategies, jobs in questions:
+        rounds = [_round(tape, strategies, jobs) for _ in range(ROUNDS)]
         speeds = [tape.rows / seconds / 1e6 for seconds, *_ in rounds]
         ratios = [
             statistics.median(
@@ -52,10 +58,12 @@ def main() -> None:
     print(f"W1 from cold process to printed report: median {statistics.median(cold):.2f} s, best {min(cold):.2f} s")
 
 
-def _round(tape: Tape, count: int, jobs: int | None) -> tuple[float, int, tuple[float, float, float], float]:
+def _round(
+    tape: Tape, strategies: list[Path], jobs: int | None
+) -> tuple[float, int, tuple[float, float, float], float]:
     """Seconds, events, the reference loops in M/s, and CPU seconds of this process."""
     references = _speed(_bare), _speed(_call), _speed(_ask)
-    files = load_strategies(workloads.strategies(count))
+    files = load_strategies(strategies)
     config = settle(ConfigFile(), files, tape.venue, tape.symbols)
     with tempfile.TemporaryDirectory() as folder:
         cpu = time.process_time()

@@ -3,6 +3,8 @@
 W1: 1,000,000 trades of one symbol, a random walk of 0.1 a step, one EMA 20/50 cross strategy.
 W2: W1 with eight such strategies.
 W3: W1 with three quotes before each trade, 4,000,000 ticks; the strategy is asked on trades.
+W4: a recorded Binance book, 393,176 ticks of 99,574 frames, with the shipped strategies, some of them twice, to make
+    eight; orders walk the book and queue in it.
 """
 
 import tempfile
@@ -16,7 +18,8 @@ from apps.importing import import_files
 from recorder.tape import Tape
 
 TRADES = 1_000_000
-STRATEGY = Path(__file__).parent / "strategies" / "ema.py"
+ROOT = Path(__file__).resolve().parents[1]
+STRATEGY = ROOT / "benchmarks/strategies/ema.py"
 FOLDER = Path(tempfile.gettempdir()) / "wspt-benchmarks"
 _START_NS = 1_767_225_600_000_000_000
 _TRADE_EVERY_NS = 10_000_000
@@ -40,6 +43,25 @@ def strategies(count: int) -> list[Path]:
     for path in paths:
         path.write_text(source)
     return paths
+
+
+def captured_tape() -> Tape | None:
+    """The tape of W4, or None where the captures are missing."""
+    captures = sorted((ROOT.parent / "shared/captures/binance_spot").glob("btcusdt_2024080*.gz"))
+    path = FOLDER / "binance.parquet"
+    if not path.exists() and captures:
+        FOLDER.mkdir(exist_ok=True)
+        import_files("hftbacktest", "binance", captures, path)
+    return Tape.open(path) if path.exists() else None
+
+
+def shipped_strategies() -> list[Path]:
+    """Eight files: those of `strategies/`, and copies of the first of them."""
+    shipped = sorted((ROOT / "strategies").glob("*.py"))
+    copies = [FOLDER / f"again_{path.name}" for path in shipped[: 8 - len(shipped)]]
+    for path, copy in zip(shipped, copies, strict=False):
+        copy.write_text(path.read_text())
+    return [*shipped, *copies]
 
 
 def _tape(name: str, trades: int, quotes: int) -> Tape:

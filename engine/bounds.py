@@ -37,6 +37,15 @@ class Bounds(msgspec.Struct, gc=False):
             or ask >= self.high
         )
 
+    def within(self, other: "Bounds") -> "Bounds":
+        """The bounds that are reached where either of the two is."""
+        return Bounds(
+            max(self.below, other.below),
+            min(self.above, other.above),
+            max(self.low, other.low),
+            min(self.high, other.high),
+        )
+
 
 def bounds_of(
     portfolio: Portfolio, stops: Mapping[str, Stop], margin_prices: Iterable[tuple[str, float]]

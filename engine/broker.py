@@ -34,10 +34,10 @@ class Broker:
 
     next_due:     the tape time at which an order or a cancel arrives, or an order expires.
     is_guarding:  whether something rests, waits or is owed, and must be held against every tick.
+    bounds:       by symbol, the prices between which nothing of it needs a closer look.
     """
 
     __slots__ = (
-        "_bounds",
         "_execution",
         "_market",
         "_model",
@@ -47,6 +47,7 @@ class Broker:
         "_out",
         "_places",
         "_stops",
+        "bounds",
         "is_guarding",
         "next_due",
         "portfolio",
@@ -63,7 +64,7 @@ class Broker:
         self._model = fill_model(execution.fill_model)
         self._places: dict[str, Place] = {}
         self._stops: dict[str, Stop] = {}
-        self._bounds: dict[str, Bounds] = {}
+        self.bounds: dict[str, Bounds] = {}
         self._orphaned = ""
 
     def listen(self, out: list[events.Event]) -> None:
@@ -180,9 +181,9 @@ class Broker:
                     due = order.expires_at
         self.next_due = due
         self.is_guarding = bool(guards)
-        if guards or self._bounds:
+        if guards or self.bounds:
             shorts = margin_prices(portfolio, self._market, self._execution)
-            self._bounds = bounds_of(portfolio, self._stops, shorts)
+            self.bounds = bounds_of(portfolio, self._stops, shorts)
 
     def deal(self, at: Moment) -> None:
         """The next thing that is due: of two at the same time the one that was sent first."""
@@ -445,7 +446,7 @@ class Broker:
         batch = market.batch
         assert batch is not None
         symbol = batch.symbols[ord(batch.symbol[row])]
-        bounds = self._bounds.get(symbol)
+        bounds = self.bounds.get(symbol)
         if bounds is None:
             return
         trade = batch.price[row] if batch.kind[row] == Kind.TRADE else NAN

@@ -10,6 +10,7 @@ import msgspec
 
 from engine import events
 from engine.account import Account
+from engine.bounds import Bounds
 from engine.broker import Broker
 from engine.execution import ExecutionConfig
 from engine.market import LookAhead, Market
@@ -130,6 +131,11 @@ class Desk:
     def watches(self, symbol: str) -> bool:
         """Whether the strategy asked for this symbol."""
         return self.strategy.symbols is None or symbol in self.strategy.symbols
+
+    @property
+    def bounds(self) -> Mapping[str, Bounds]:
+        """By symbol, the prices between which nothing that is guarded needs a closer look."""
+        return self._broker.bounds
 
     # -- time passes -----------------------------------------------------------------------------------
 

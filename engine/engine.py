@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from itertools import compress, repeat
 from typing import Any
 
+from engine.bounds import Bounds
 from engine.desk import Asked, Desk
 from engine.events import Event
 from engine.market import Market
 from engine.moments import NEVER, Moment
 from engine.signals import Trigger
 from engine.snapshot import Snapshot, TradeSnapshot
-from engine.ticks import LAST_OF_MESSAGE, NO_SYMBOL, Kind, TickBatch
+from engine.ticks import LAST_OF_MESSAGE, NAN, NO_SYMBOL, Kind, TickBatch
 
 _TRIGGERS: dict[str, tuple[Kind, ...]] = {
     "tick": (Kind.TRADE, Kind.QUOTE, Kind.BOOK),
@@ -145,8 +146,7 @@ class Engine:
         lane = self._lane()
         if lane is not None:
             return self._walk_lane(batch, done, stop, *lane)
-        market = self.market
-        for snapshot, desks in self._moments(batch, done, stop):
+        for snapshot, asked in self._moments(batch, done, stop):
             row = snapshot._row
             if snapshot.ts >= self._wake:
                 done = self._pass_time(batch, done, row)
@@ -154,20 +154,7 @@ class Engine:
                     return done
                 if done > row:
                     continue
-            market.row = row
-            for desk, name, decide, config, state in desks:
-                market.asker = name
-                try:
-                    answer = decide(snapshot, config, state)
-                except KeyboardInterrupt:
-                    raise
-                except BaseException as error:
-                    desk.fail("generate_signal", error, Moment(snapshot.ts, batch.first_seq + row, row + 1))
-                    self._note(desk)
-                else:
-                    if answer is not None:
-                        desk.take(answer, Moment(snapshot.ts, batch.first_seq + row, row + 1))
-                        self._note(desk)
+            self._ask_all(batch, snapshot, asked)
             if self._must_restart:
                 return row + 1
         return self._leave(batch, done, stop)
@@ -177,20 +164,71 @@ class Engine:
         return batch.ts[-1] < self._wake and batch.kind.translate(self._mask).find(1, start) < 0
 
     def _walk_all(self, batch: TickBatch, start: int, stop: int) -> int:
-        """Every row that can move a price, while something rests; every row at all, while something is lost."""
-        is_strict = self._walk_every_row or self.market.has_losses
-        times, kinds, flags = batch.ts, batch.kind, batch.flags
+        """Every row, while something is lost; while something rests, every row that it may concern."""
+        if not self._walk_every_row and not self.market.has_losses:
+            return self._walk_guarding(batch, start, stop)
+        for row in range(start, stop):
+            self._step(batch, row)
+            if self._must_restart:
+                return row + 1
+        return stop
+
+    def _walk_guarding(self, batch: TickBatch, start: int, stop: int) -> int:
+        """The rows that ask somebody, reach what somebody guards, or at which something falls due."""
+        times, kinds, symbols, flags = batch.ts, batch.kind, batch.symbol, batch.flags
+        price, bid, ask, plan, guards = batch.price, batch.bid, batch.ask, self._plan, self._guards()
         for row in range(start, stop):
             kind = kinds[row]
-            if (
-                is_strict
-                or (kind in _MARKET_KINDS and (kind != _BOOK or flags[row] & LAST_OF_MESSAGE))
-                or times[row] >= self._wake
-            ):
-                self._step(batch, row)
-                if self._must_restart:
-                    return row + 1
+            if times[row] < self._wake:
+                if kind < _TRADE or (kind == _BOOK and not flags[row] & LAST_OF_MESSAGE):
+                    continue
+                char = symbols[row]
+                bounds = guards.get(char)
+                if bounds is None or not bounds.is_reached(price[row] if kind == _TRADE else NAN, bid[row], ask[row]):
+                    watched = plan[kind].get(char)
+                    if watched is None or not self._ask_all(batch, self._seen(batch, row, watched[0]), watched[1]):
+                        continue
+                    if self._must_restart:
+                        return row + 1
+                    guards = self._guards()
+                    continue
+            self._step(batch, row)
+            if self._must_restart:
+                return row + 1
+            guards = self._guards()
         return stop
+
+    def _guards(self) -> dict[str, Bounds]:
+        """By symbol the bounds within which no desk guards anything."""
+        guards: dict[str, Bounds] = {}
+        for desk in self.desks:
+            if desk.is_guarding:
+                for symbol, bounds in desk.bounds.items():
+                    char = self.market.chars[symbol]
+                    guards[char] = bounds if char not in guards else guards[char].within(bounds)
+        return guards
+
+    def _ask_all(self, batch: TickBatch, snapshot: Snapshot, asked: Sequence[_Asked]) -> bool:
+        """Ask these desks, at a row at which nothing else happens; whether anything came of it."""
+        market, ts, row, answered = self.market, snapshot.ts, snapshot._row, False
+        market.row = row
+        for desk, name, decide, config, state in asked:
+            market.asker = name
+            try:
+                answer = decide(snapshot, config, state)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                desk.fail("generate_signal", error, Moment(ts, batch.first_seq + row, row + 1))
+            else:
+                if answer is None:
+                    continue
+                desk.take(answer, Moment(ts, batch.first_seq + row, row + 1))
+            answered = True
+            self._note(desk)
+        if answered and self._must_walk_all() != self._walks_all:
+            self._must_restart = True
+        return answered
 
     def _lane(self) -> tuple[str, Desk] | None:
         """The symbol and the desk, where one desk is triggered by the trades of the only symbol and nothing else."""
@@ -278,16 +316,20 @@ class Engine:
         return self._mixed_moments(batch, rows)
 
     def _mixed_moments(self, batch: TickBatch, rows: list[int]) -> Iterator[tuple[Snapshot, list[_Asked]]]:
-        market, plan, kinds, symbols, times = self.market, self._plan, batch.kind, batch.symbol, batch.ts
+        plan, kinds, symbols = self._plan, batch.kind, batch.symbol
         for row in rows:
             kind = kinds[row]
             watched = plan[kind].get(symbols[row])
             if watched is None:
                 continue
-            if kind == _TRADE:
-                yield TradeSnapshot(market, batch, row, times[row], watched[0], batch.price[row]), watched[1]
-            elif kind != _BOOK or batch.flags[row] & LAST_OF_MESSAGE:
-                yield Snapshot(market, batch, row, times[row], watched[0]), watched[1]
+            if kind != _BOOK or batch.flags[row] & LAST_OF_MESSAGE:
+                yield self._seen(batch, row, watched[0]), watched[1]
+
+    def _seen(self, batch: TickBatch, row: int, symbol: str) -> Snapshot:
+        """What those see who are asked at a row about its symbol."""
+        if batch.kind[row] == _TRADE:
+            return TradeSnapshot(self.market, batch, row, batch.ts[row], symbol, batch.price[row])
+        return Snapshot(self.market, batch, row, batch.ts[row], symbol)
 
     def _note(self, desk: Desk) -> None:
         """The desk has acted: it may have to be woken earlier, held against every tick, or not asked again."""
@@ -368,10 +410,8 @@ class Engine:
         if not desk.is_asked or not desk.watches(symbol) or self.market.is_stale(symbol):
             return
         self.market.asker = desk.name
-        if batch.kind[row] == _TRADE and symbol == batch.symbols[ord(batch.symbol[row])]:
-            snapshot: Snapshot = TradeSnapshot(self.market, batch, row, at.ts, symbol, batch.price[row])
-        else:
-            snapshot = Snapshot(self.market, batch, row, at.ts, symbol)
+        is_own = symbol == batch.symbols[ord(batch.symbol[row])]
+        snapshot = self._seen(batch, row, symbol) if is_own else Snapshot(self.market, batch, row, at.ts, symbol)
         try:
             answer = desk.decide(snapshot, desk.config, desk.state)
         except KeyboardInterrupt:
