@@ -58,7 +58,7 @@ def page(run: RunMemory) -> None:
         right.caption(VIEWS)
     path, asked = st.session_state.get("answered", ("", ""))
     try:
-        answer = _answered(str(run.path), asked if path == str(run.path) else FIRST, run.version)
+        answer = _answered(str(run.path), asked if path == str(run.path) else FIRST, run.version_of())
     except Problem as problem:
         st.html(box(banner(str(problem))))
         return

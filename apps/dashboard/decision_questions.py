@@ -15,40 +15,47 @@ def decisions(
     upto:     time of the latest one that is wanted, ns UTC.
     """
     chosen = {"strategy": strategy, "symbol": symbol, "outcome": outcome, "words": words, "upto": upto, "count": count}
-    return run.ask(_DECISIONS, chosen)
+    return run.ask(_DECISIONS, chosen, of="ledger")
 
 
 def decided_after(run: RunMemory, ts: int) -> int:
     """How many signals came after a moment."""
-    [row] = run.ask("SELECT count(*) AS found FROM facts WHERE type = 'SignalRaised' AND ts > $ts", {"ts": ts})
+    [row] = run.ask(
+        "SELECT count(*) AS found FROM facts WHERE type = 'SignalRaised' AND ts > $ts", {"ts": ts}, of="ledger"
+    )
     return int(row["found"])
 
 
 def decision(run: RunMemory, strategy: str, seq: int) -> Row | None:
     """One signal, and whether and why it was refused."""
-    found = run.ask("FROM signals WHERE strategy = $strategy AND seq = $seq", {"strategy": strategy, "seq": seq})
+    found = run.ask(
+        "FROM signals WHERE strategy = $strategy AND seq = $seq", {"strategy": strategy, "seq": seq}, of="ledger"
+    )
     return found[0] if found else None
 
 
 def what_followed(run: RunMemory, strategy: str, correlation_id: str) -> list[Row]:
     """Every event of a decision in their order: signal, orders, fills, stops."""
-    return run.ask(_FOLLOWED, {"strategy": strategy, "id": correlation_id})
+    return run.ask(_FOLLOWED, {"strategy": strategy, "id": correlation_id}, of="ledger")
 
 
 def neighbors(run: RunMemory, strategy: str, seq: int, count: int) -> list[Row]:
     """The desk's decisions before and after one, the newest first."""
-    return run.ask(_NEIGHBORS, {"strategy": strategy, "seq": seq, "count": count})
+    return run.ask(_NEIGHBORS, {"strategy": strategy, "seq": seq, "count": count}, of="ledger")
 
 
 def touch_before(run: RunMemory, symbol: str, tick_seq: int) -> Row | None:
     """The tick that a decision was made on, with the touch as it was known then."""
-    found = run.ask(_TOUCH, {"symbol": symbol, "seq": tick_seq}) if run.tape.has_ticks else []
+    found = run.ask(_TOUCH, {"symbol": symbol, "seq": tick_seq}, of="tape") if run.tape.has_ticks else []
     return found[0] if found else None
 
 
 def first_difference(ours: RunMemory, theirs: RunMemory, mine: str, yours: str) -> tuple[Row | None, Row | None] | None:
     """The first decisions of two desks that are not the same; None of a desk that has ended; None for no difference."""
-    one, other = ours.ask(_SEQUENCE, {"strategy": mine}), theirs.ask(_SEQUENCE, {"strategy": yours})
+    one, other = (
+        ours.ask(_SEQUENCE, {"strategy": mine}, of="ledger"),
+        theirs.ask(_SEQUENCE, {"strategy": yours}, of="ledger"),
+    )
     for left, right in zip(one, other, strict=False):
         if left != right:
             return left, right

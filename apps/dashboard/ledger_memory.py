@@ -10,42 +10,54 @@ from recorder.ledger_rows import rows_of
 from recorder.ledger_tail import read_tail
 from recorder.runs import Manifest, segment_paths, tail_path
 
-# Nine in ten events of a long run are marks, and all that a leaderboard needs of them is a handful: the first, the
-# last, and the highs and lows of the deepest fall. So the marks stand apart, and the views of apps.queries see
-# only those that make a difference to them: the same definitions, a hundredth of the work.
+CURVE_STRETCHES = 2_048
+"""Stretches of time, at most twice as many, in which equity is summed up as it arrives: no chart reads it all."""
+
+CURVE_PIECES = 200
+"""Looks after which rows of the same stretch are made into one."""
+
 _TABLES = """
 CREATE TABLE facts AS SELECT * REPLACE (type::VARCHAR AS type) FROM arriving LIMIT 0;
 CREATE TABLE marks (strategy VARCHAR, seq BIGINT, tick_seq BIGINT, ts BIGINT, cash DECIMAL(38, 12),
     equity DECIMAL(38, 12), unknown VARCHAR);
 CREATE TABLE telling AS FROM marks LIMIT 0;
 CREATE TABLE known (strategy VARCHAR, seq BIGINT);
+CREATE TABLE curves (strategy VARCHAR, stretch BIGINT, low DOUBLE, low_ts BIGINT, high DOUBLE, high_ts BIGINT,
+    last DOUBLE, last_ts BIGINT, last_seq BIGINT);
 CREATE VIEW events AS FROM facts UNION ALL BY NAME
     SELECT 'PortfolioMarked' AS type, * FROM telling;
 """
 
-_NEWS = """
-CREATE OR REPLACE TEMP TABLE news AS
-SELECT arriving.* REPLACE (arriving.type::VARCHAR AS type) FROM {source} AS arriving
-LEFT JOIN known USING (strategy)
-WHERE arriving.seq > coalesce(known.seq, -1)
+# Nine in ten events of a long run are marks, and all that a leaderboard needs of them is a handful: the first, the
+# last, and the highs and lows of the deepest fall. So the marks stand apart, and the views of apps.queries see
+# only those that make a difference to them: the same definitions, a hundredth of the work.
+_TAKE = """
+CREATE OR REPLACE TEMP TABLE new_marks AS
+SELECT strategy, seq, tick_seq, ts, cash, if(type = 'PortfolioOpened', cash, equity) AS equity, unknown
+FROM {source} AS arriving LEFT JOIN (SELECT strategy, seq AS before FROM known) USING (strategy)
+WHERE type IN ('PortfolioOpened', 'PortfolioMarked') AND seq > coalesce(before, -1);
+CREATE OR REPLACE TEMP TABLE new_facts AS
+SELECT arriving.* REPLACE (arriving.type::VARCHAR AS type)
+FROM {source} AS arriving LEFT JOIN (SELECT strategy, seq AS before FROM known) AS known USING (strategy)
+WHERE arriving.type <> 'PortfolioMarked' AND arriving.seq > coalesce(before, -1);
 """
 
-_TAKE = """
-INSERT INTO facts BY NAME FROM news WHERE type <> 'PortfolioMarked';
-INSERT INTO marks SELECT strategy, seq, tick_seq, ts, cash, if(type = 'PortfolioOpened', cash, equity), unknown
-    FROM news WHERE type IN ('PortfolioOpened', 'PortfolioMarked');
-CREATE OR REPLACE TABLE known AS
-    SELECT strategy, max(seq) AS seq FROM (FROM known UNION ALL SELECT strategy, seq FROM news) GROUP BY strategy;
+_KEEP = """
+INSERT INTO facts BY NAME FROM new_facts;
+INSERT INTO marks FROM new_marks;
+CREATE OR REPLACE TABLE known AS SELECT strategy, max(seq) AS seq FROM (
+    FROM known UNION ALL SELECT strategy, max(seq) FROM new_marks GROUP BY strategy
+    UNION ALL SELECT strategy, max(seq) FROM new_facts GROUP BY strategy
+) GROUP BY strategy;
 """
 
 _TELLING = """
 CREATE OR REPLACE TABLE telling AS
-WITH candidate AS (
-    FROM telling UNION SELECT strategy, seq, tick_seq, ts, cash, equity, unknown FROM news
-    WHERE type = 'PortfolioMarked'
+WITH candidate AS (FROM telling UNION ALL FROM new_marks), opened AS (
+    SELECT strategy, min(seq) AS seq FROM facts WHERE type = 'PortfolioOpened' GROUP BY strategy
 ), followed AS (
     SELECT strategy, seq, equity FROM candidate
-    UNION ALL SELECT strategy, seq, cash FROM facts WHERE type = 'PortfolioOpened'
+    UNION SELECT strategy, seq, cash FROM facts WHERE type = 'PortfolioOpened'
 ), fallen AS (
     SELECT *, max(equity) OVER desk AS peak, arg_max(seq, equity) OVER desk AS peak_seq FROM followed
     WINDOW desk AS (PARTITION BY strategy ORDER BY seq)
@@ -55,8 +67,24 @@ WITH candidate AS (
         arg_max(seq, equity) AS top_seq, max(seq) AS last_seq
     FROM fallen GROUP BY strategy
 )
-SELECT candidate.* FROM candidate JOIN worth USING (strategy)
-WHERE candidate.seq IN (trough_seq, before_seq, top_seq, last_seq)
+SELECT candidate.* FROM candidate JOIN worth USING (strategy) LEFT JOIN opened USING (strategy)
+WHERE candidate.seq IN (trough_seq, before_seq, top_seq, last_seq) AND candidate.seq IS DISTINCT FROM opened.seq
+"""
+
+_CURVES = """
+INSERT INTO curves
+SELECT strategy, ts // {width} AS stretch, min(equity), arg_min(ts, equity), max(equity), arg_max(ts, equity),
+    arg_max(equity, seq), arg_max(ts, seq), max(seq)
+FROM new_marks WHERE equity IS NOT NULL GROUP BY ALL
+"""
+
+# What arrived in pieces becomes one row a stretch again, and two stretches become one where there are too many.
+_TIDY_CURVES = """
+CREATE OR REPLACE TABLE curves AS
+SELECT strategy, stretch // {merged} AS stretch, min(low) AS low, arg_min(low_ts, low) AS low_ts, max(high) AS high,
+    arg_max(high_ts, high) AS high_ts, arg_max(last, last_seq) AS last, arg_max(last_ts, last_seq) AS last_ts,
+    max(last_seq) AS last_seq
+FROM curves GROUP BY ALL
 """
 
 
@@ -65,6 +93,7 @@ class LedgerMemory:
 
     facts:  every event but marks.
     marks:  every valuation of a desk, its opening cash the first one.
+    curves: their lowest, highest and last equity in each stretch of time, perhaps in several rows.
     """
 
     def __init__(self, con: Connection) -> None:
@@ -72,6 +101,8 @@ class LedgerMemory:
         self._segments: set[str] = set()
         self._tail = ""
         self._end = 0
+        self._width = 1
+        self._pieces = 0
         self.torn_bytes = 0
         with _arriving(con, ()):
             con.execute(_TABLES)
@@ -101,14 +132,34 @@ class LedgerMemory:
 
     def _insert(self, source: str) -> bool:
         """Events are known by desk and seq, so what was in the tail and is now in a segment is taken once."""
-        self._con.execute(_NEWS.format(source=source))
-        found = self._con.execute("SELECT count(*) FROM news").fetchone()
+        self._con.execute(_TAKE.format(source=source))
+        found = self._con.execute(
+            "SELECT (SELECT count(*) FROM new_marks) + (SELECT count(*) FROM new_facts)"
+        ).fetchone()
         if not found or not found[0]:
             return False
         with _all_at_once(self._con):
-            self._con.execute(_TAKE)
+            self._con.execute(_KEEP)
             self._con.execute(_TELLING)
+            self._sum_up()
         return True
+
+    def _sum_up(self) -> None:
+        """The new marks into the curves."""
+        span = self._con.execute(
+            "SELECT min(ts), max(ts) FROM (SELECT ts FROM new_marks UNION ALL SELECT low_ts FROM curves)"
+        )
+        first, last = span.fetchone() or (None, None)
+        if first is None:
+            return
+        width = self._width
+        while (last - first) // width > 2 * CURVE_STRETCHES:
+            width *= 2
+        self._pieces += 1
+        if width != self._width or self._pieces >= CURVE_PIECES:
+            self._con.execute(_TIDY_CURVES.format(merged=width // self._width))
+            self._width, self._pieces = width, 0
+        self._con.execute(_CURVES.format(width=width))
 
 
 @contextmanager

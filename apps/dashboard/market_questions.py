@@ -9,22 +9,22 @@ TROUBLE = frozenset({"disconnected", "gap", "checksum", "stale", "crossed", "tra
 
 def symbols(run: RunMemory) -> list[str]:
     """Every symbol that was heard of, by name."""
-    return [row["symbol"] for row in run.ask("SELECT DISTINCT symbol FROM price_bars ORDER BY symbol")]
+    return [row["symbol"] for row in run.ask("SELECT DISTINCT symbol FROM price_bars ORDER BY symbol", of="tape")]
 
 
 def prices(run: RunMemory) -> list[Row]:
     """A row a symbol: latest trade, touch, spread, and the change since the tape began."""
-    return run.ask(_PRICES)
+    return run.ask(_PRICES, of="tape")
 
 
 def price_sparks(run: RunMemory, points: int) -> list[Row]:
     """For each symbol (name) a few of its prices over time, as (ts, value)."""
-    return run.ask(_SPARKS, {"width": run.tape.width_ns, "points": points})
+    return run.ask(_SPARKS, {"width": run.tape.width_ns, "points": points}, of="tape", for_s=2.0)
 
 
 def last_heard(run: RunMemory) -> int | None:
     """Time of the latest tick."""
-    [row] = run.ask("SELECT max(last_ts) AS ts FROM price_bars")
+    [row] = run.ask("SELECT max(last_ts) AS ts FROM price_bars", of="tape")
     last: int | None = row["ts"]
     return last
 
@@ -40,33 +40,33 @@ def heard(run: RunMemory) -> tuple[int, int]:
 
 def feed_health(run: RunMemory) -> list[Row]:
     """A row a symbol: time of its latest tick, and how often what went wrong."""
-    return run.ask(_HEALTH)
+    return run.ask(_HEALTH, of="tape")
 
 
 def connections(run: RunMemory) -> Row:
     """How often the feed connected and lost its connection, and whether it has one now."""
-    [row] = run.ask(_CONNECTIONS)
+    [row] = run.ask(_CONNECTIONS, of="tape")
     return row
 
 
 def candles(run: RunMemory, symbol: str, count: int = POINTS // 2) -> list[Row]:
     """Open, high, low, close and volume over the whole tape, in at most `count` bars; quiet ones are left out."""
-    return run.ask(_CANDLES, {"symbol": symbol, "width": run.tape.width_ns, "count": count})
+    return run.ask(_CANDLES, {"symbol": symbol, "width": run.tape.width_ns, "count": count}, of="tape")
 
 
 def spreads(run: RunMemory, symbol: str, count: int = POINTS // 2) -> list[Row]:
     """Lowest, mean and highest spread in bps of the middle over the whole tape, in at most `count` stretches."""
-    return run.ask(_SPREADS, {"symbol": symbol, "width": run.tape.width_ns, "count": count})
+    return run.ask(_SPREADS, {"symbol": symbol, "width": run.tape.width_ns, "count": count}, of="tape")
 
 
 def price_places(run: RunMemory) -> dict[str, int]:
     """Decimals of each symbol's prices: those of the venue's step, or as many as its bars need."""
-    return {row["symbol"]: row["places"] for row in run.ask(_PLACES)}
+    return {row["symbol"]: row["places"] for row in run.ask(_PLACES, of="tape", for_s=30.0)}
 
 
 def feed_rows(run: RunMemory, count: int) -> list[Row]:
     """The feed's latest rows, the newest first."""
-    return run.ask("FROM feed_events ORDER BY seq DESC LIMIT $count", {"count": count})
+    return run.ask("FROM feed_events ORDER BY seq DESC LIMIT $count", {"count": count}, of="tape")
 
 
 def trades_before(run: RunMemory, symbol: str, ts: int, count: int) -> list[Row]:
@@ -75,6 +75,7 @@ def trades_before(run: RunMemory, symbol: str, ts: int, count: int) -> list[Row]
         "SELECT seq, ts_recv AS ts, side, price, size FROM trades WHERE symbol = $symbol AND ts_recv <= $ts "
         "AND seq > $since ORDER BY seq DESC LIMIT $count",
         {"symbol": symbol, "ts": ts, "count": count, "since": _shortly_before(run, ts)},
+        of="tape",
     )
 
 
@@ -84,21 +85,23 @@ def book_at(run: RunMemory, symbol: str, ts: int, depth: int) -> list[Row]:
     Empty on a feed without a book, and between the loss of a connection and the next snapshot. What cleared the book
     is looked for first: a level after it is what was last said of it.
     """
-    [cleared] = run.ask(_CLEARED, {"symbol": symbol, "ts": ts})
+    [cleared] = run.ask(_CLEARED, {"symbol": symbol, "ts": ts}, of="tape")
     if cleared["seq"] is None:
         return []
-    return run.ask(_BOOK, {"symbol": symbol, "ts": ts, "depth": depth, "since": cleared["seq"]})
+    return run.ask(_BOOK, {"symbol": symbol, "ts": ts, "depth": depth, "since": cleared["seq"]}, of="tape")
 
 
 def touch_at(run: RunMemory, ts: int) -> list[Row]:
     """Each symbol's latest price and touch at a moment, good to the width of a bar."""
-    return run.ask(_TOUCH_AT, {"bucket": ts // run.tape.width_ns})
+    return run.ask(_TOUCH_AT, {"bucket": ts // run.tape.width_ns}, of="tape")
 
 
 def _shortly_before(run: RunMemory, ts: int) -> int:
     """A seq some thousands of rows before a moment, so that a look around it need not read the tape from its start."""
     [row] = run.ask(
-        "SELECT max(first_seq) AS seq FROM price_bars WHERE bucket <= $bucket", {"bucket": ts // run.tape.width_ns}
+        "SELECT max(first_seq) AS seq FROM price_bars WHERE bucket <= $bucket",
+        {"bucket": ts // run.tape.width_ns},
+        of="tape",
     )
     return max(0, (row["seq"] or 0) - 50_000)
 
@@ -157,14 +160,15 @@ FROM mine, span GROUP BY ALL ORDER BY ts
 _PLACES = """
 WITH step AS (
     SELECT symbol, arg_max(note->>'tick_size', seq) AS text FROM feed_events WHERE event = 'instrument' GROUP BY symbol
+), latest AS (
+    SELECT symbol, close::VARCHAR AS text FROM price_bars
+    WHERE close IS NOT NULL AND bucket > (SELECT max(bucket) FROM price_bars) - 500
 ), shown AS (
-    SELECT symbol,
-        max(length(split_part(close::VARCHAR, '.', 2)) * (split_part(close::VARCHAR, '.', 2) <> '0')::INTEGER)
-        FILTER (close::VARCHAR NOT LIKE '%e%') AS places
-    FROM price_bars WHERE close IS NOT NULL GROUP BY symbol
+    SELECT symbol, max(if(text LIKE '%.0', 0, length(split_part(text, '.', 2)))) FILTER (text NOT LIKE '%e%') AS places
+    FROM latest GROUP BY symbol
 ), named AS (SELECT DISTINCT symbol FROM price_bars)
-SELECT symbol, least(coalesce(if(text LIKE '%.%', length(split_part(rtrim(text, '0'), '.', 2)), NULL), places, 2), 10)
-    ::INTEGER AS places
+SELECT symbol, least(coalesce(
+    if(step.text LIKE '%.%', length(split_part(rtrim(step.text, '0'), '.', 2)), NULL), places, 2), 10)::INTEGER AS places
 FROM named LEFT JOIN step USING (symbol) LEFT JOIN shown USING (symbol)
 """
 

@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -20,6 +20,8 @@ LOOK_EVERY_S = 0.1
 REST = 4.0
 """An answer stays, for a run that grows, at least so many times as long as it took: one core is never kept busy."""
 ANSWERS_KEPT = 256
+
+Part = Literal["ledger", "tape", "run"]
 
 Row = dict[str, Any]  # a row of a query, by column: whatever DuckDB has a type for
 
@@ -46,7 +48,7 @@ class RunMemory:
         self.status: Status | None = None
         self.problem = ""
         self.news_at = time.monotonic()
-        self._news = 0
+        self._ledger_news = self._tape_news = 0
         self._lock = threading.RLock()
         self._looked = float("-inf")
         self._answers: OrderedDict[tuple[Any, ...], _Answer] = OrderedDict()
@@ -57,10 +59,10 @@ class RunMemory:
         """Whether somebody is still writing it."""
         return self.status == "running"
 
-    @property
-    def version(self) -> int:
-        """Another number whenever there is something new."""
-        return self._news + self.tape.chunks
+    def version_of(self, part: Part = "run") -> int:
+        """Another number whenever there is something new in it."""
+        tape = self._tape_news + self.tape.chunks
+        return {"ledger": self._ledger_news, "tape": tape, "run": self._ledger_news + tape}[part]
 
     def look(self) -> None:
         """Take in what was written since the look before."""
@@ -76,15 +78,21 @@ class RunMemory:
                 pass  # sealed or removed between two reads: the next look sees which
             self._looked = time.monotonic()
 
-    def ask(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        """The rows that a query gives now, or gave a moment ago."""
+    def ask(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, *, of: Part = "run", for_s: float = 0.0
+    ) -> list[Row]:
+        """The rows that a query gives now, or gave a moment ago.
+
+        of:     what it reads: while nothing of that is new, neither is the answer.
+        for_s:  how long the answer is good enough in any case.
+        """
         key = (sql, *sorted((parameters or {}).items()))
         with self._lock:
             kept = self._answers.get(key)
-            if kept is not None and (kept.version == self.version or time.monotonic() < kept.until):
+            version = self.version_of(of)
+            if kept is not None and (kept.version == version or time.monotonic() < kept.until):
                 self._answers.move_to_end(key)
                 return kept.rows
-            version = self.version
         began = time.monotonic()
         cursor = self._con.cursor()
         try:
@@ -95,7 +103,7 @@ class RunMemory:
             cursor.close()
         took = time.monotonic() - began
         with self._lock:
-            self._answers[key] = _Answer(version, time.monotonic() + REST * took, rows)
+            self._answers[key] = _Answer(version, time.monotonic() + max(REST * took, for_s), rows)
             while len(self._answers) > ANSWERS_KEPT:
                 self._answers.popitem(last=False)
         return rows
@@ -127,10 +135,11 @@ class RunMemory:
         is_new = (manifest, status) != (self.manifest, self.status)
         if is_new or status == "running":
             self.manifest, self.status = manifest, status
-            is_new |= self.ledger.take(self.path, manifest)
-            is_new |= self.tape.take(self.path, manifest, is_growing=self.is_growing)
-            if is_new:
-                self._news += 1
+            has_events = self.ledger.take(self.path, manifest)
+            has_ticks = self.tape.take(self.path, manifest, is_growing=self.is_growing)
+            self._ledger_news += has_events or is_new
+            self._tape_news += has_ticks or is_new
+            if has_events or has_ticks or is_new:
                 self.news_at = time.monotonic()
 
 

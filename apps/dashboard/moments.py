@@ -5,22 +5,22 @@ from apps.dashboard.memory import Row, RunMemory
 
 def desks_at(run: RunMemory, ts: int) -> list[Row]:
     """Cash, equity and fills of every desk that was open; equity as of its last mark."""
-    return run.ask(_DESKS, {"ts": ts})
+    return run.ask(_DESKS, {"ts": ts}, of="ledger")
 
 
 def positions_at(run: RunMemory, ts: int) -> list[Row]:
     """What every desk held."""
-    return run.ask(_POSITIONS, {"ts": ts})
+    return run.ask(_POSITIONS, {"ts": ts}, of="ledger")
 
 
 def orders_at(run: RunMemory, ts: int) -> list[Row]:
     """Orders that were under way or at rest, with the state they were in."""
-    return run.ask(_ORDERS, {"ts": ts})
+    return run.ask(_ORDERS, {"ts": ts}, of="ledger")
 
 
 def happened_before(run: RunMemory, ts: int, count: int) -> list[Row]:
     """The last events that were no marks, the newest first."""
-    return run.ask(_HAPPENED, {"ts": ts, "count": count})
+    return run.ask(_HAPPENED, {"ts": ts, "count": count}, of="ledger")
 
 
 _DESKS = """

@@ -10,39 +10,37 @@ POINTS = 400
 
 def leaderboard(run: RunMemory) -> list[Row]:
     """A row a desk, the best first: what `wspt sql` calls `leaderboard`."""
-    return run.ask("FROM leaderboard")
+    return run.ask("FROM leaderboard", of="ledger")
 
 
 def span(run: RunMemory) -> tuple[int, int] | None:
     """First and last moment of the ledger; None while it is empty."""
     [row] = run.ask(
-        "SELECT min(ts) AS first, max(ts) AS last FROM (SELECT ts FROM marks UNION ALL SELECT ts FROM facts)"
+        "SELECT min(ts) AS first, max(ts) AS last FROM (SELECT ts FROM marks UNION ALL SELECT ts FROM facts)",
+        of="ledger",
     )
     return None if row["first"] is None else (row["first"], row["last"])
 
 
 def equity_curves(run: RunMemory, strategies: Sequence[str] = (), points: int = POINTS) -> dict[str, list[Row]]:
     """Each desk's equity over time as (ts, value), with the highs and lows between two points kept."""
-    rows = run.ask(
-        _extremes("SELECT strategy AS name, ts, equity::DOUBLE AS value FROM marks WHERE equity IS NOT NULL"),
-        {"buckets": points // 2},
-    )
+    rows = run.ask(_extremes(_CURVES), {"buckets": points // 2}, of="ledger")
     return _by_name(rows, strategies)
 
 
 def total_equity(run: RunMemory, points: int = POINTS) -> list[Row]:
     """The sum over all desks as (ts, value), at moments that all of them share."""
-    return run.ask(_TOTAL, {"buckets": points})
+    return run.ask(_TOTAL, {"buckets": points}, of="ledger")
 
 
 def drawdown(run: RunMemory, strategy: str, points: int = POINTS) -> list[Row]:
     """How far below its highest equity so far, in percent, as (ts, value): the deepest in each stretch of time."""
-    return run.ask(_DRAWDOWN, {"strategy": strategy, "buckets": points})
+    return run.ask(_DRAWDOWN, {"strategy": strategy, "buckets": points}, of="ledger")
 
 
 def newest_fills(run: RunMemory, count: int, strategy: str = "") -> list[Row]:
     """The last fills, the newest first."""
-    return run.ask(_NEWEST_FILLS, {"count": count, "strategy": strategy})
+    return run.ask(_NEWEST_FILLS, {"count": count, "strategy": strategy}, of="ledger")
 
 
 def positions(run: RunMemory, strategy: str = "") -> list[Row]:
@@ -52,7 +50,7 @@ def positions(run: RunMemory, strategy: str = "") -> list[Row]:
 
 def open_orders(run: RunMemory, strategy: str = "") -> list[Row]:
     """Orders that are on their way or rest, the newest first."""
-    return run.ask(_OPEN_ORDERS, {"strategy": strategy})
+    return run.ask(_OPEN_ORDERS, {"strategy": strategy}, of="ledger")
 
 
 def round_trips(run: RunMemory, strategy: str, count: int) -> list[Row]:
@@ -60,12 +58,13 @@ def round_trips(run: RunMemory, strategy: str, count: int) -> list[Row]:
     return run.ask(
         "FROM round_trips WHERE strategy = $strategy ORDER BY closed DESC, opened DESC LIMIT $count",
         {"strategy": strategy, "count": count},
+        of="ledger",
     )
 
 
 def rejections(run: RunMemory, strategy: str) -> list[Row]:
     """How often what the desk wanted was refused, by reason, signals and orders alike."""
-    return run.ask(_REJECTIONS, {"strategy": strategy})
+    return run.ask(_REJECTIONS, {"strategy": strategy}, of="ledger")
 
 
 def traded(run: RunMemory, strategy: str) -> list[Row]:
@@ -74,22 +73,23 @@ def traded(run: RunMemory, strategy: str) -> list[Row]:
         "SELECT symbol, count(*) AS signals FROM facts WHERE type = 'SignalRaised' AND strategy = $strategy "
         "GROUP BY symbol ORDER BY signals DESC, symbol",
         {"strategy": strategy},
+        of="ledger",
     )
 
 
 def fills_on_chart(run: RunMemory, strategy: str, symbol: str, count: int = POINTS) -> list[Row]:
     """A desk's last fills of a symbol with the life of their orders, oldest first."""
-    return run.ask(_FILLS_ON_CHART, {"strategy": strategy, "symbol": symbol, "count": count})
+    return run.ask(_FILLS_ON_CHART, {"strategy": strategy, "symbol": symbol, "count": count}, of="ledger")
 
 
 def waiting(run: RunMemory, strategy: str, symbol: str, count: int = POINTS) -> list[Row]:
     """When a desk's limit orders of a symbol were sent, at what price, and what became of them, oldest first."""
-    return run.ask(_WAITING, {"strategy": strategy, "symbol": symbol, "count": count})
+    return run.ask(_WAITING, {"strategy": strategy, "symbol": symbol, "count": count}, of="ledger")
 
 
 def stops_on_chart(run: RunMemory, strategy: str, symbol: str, count: int = POINTS) -> list[Row]:
     """When a desk's stops and targets were reached, oldest first."""
-    return run.ask(_STOPS_ON_CHART, {"strategy": strategy, "symbol": symbol, "count": count})
+    return run.ask(_STOPS_ON_CHART, {"strategy": strategy, "symbol": symbol, "count": count}, of="ledger")
 
 
 def costs(run: RunMemory, strategy: str) -> Row:
@@ -97,13 +97,17 @@ def costs(run: RunMemory, strategy: str) -> Row:
 
     Against the middle and the touch that stood before the row that caused the fill: positive where it cost.
     """
-    [row] = run.ask(_COSTS, {"strategy": strategy}) if run.tape.has_ticks else run.ask(_FEES, {"strategy": strategy})
+    [row] = (
+        run.ask(_COSTS, {"strategy": strategy})
+        if run.tape.has_ticks
+        else run.ask(_FEES, {"strategy": strategy}, of="ledger")
+    )
     return row
 
 
 def indicators(run: RunMemory, strategy: str, points: int = POINTS) -> dict[str, list[Row]]:
     """The numbers that a strategy logged with its signals, by name, as (ts, value)."""
-    return _by_name(run.ask(_INDICATORS, {"strategy": strategy, "buckets": points // 2}))
+    return _by_name(run.ask(_INDICATORS, {"strategy": strategy, "buckets": points // 2}, of="ledger"))
 
 
 def _by_name(rows: Sequence[Row], names: Sequence[str] = ()) -> dict[str, list[Row]]:
@@ -134,12 +138,18 @@ ORDER BY name, ts
 """
 
 
+_CURVES = """
+SELECT strategy AS name, low_ts AS ts, low AS value FROM curves
+UNION ALL SELECT strategy, high_ts, high FROM curves UNION ALL SELECT strategy, last_ts, last FROM curves
+"""
+
 _WIDTH = "CAST(pow(2, ceil(log2(greatest((max(ts) - min(ts)) / $buckets, 1)))) AS BIGINT)"
 
 _TOTAL = f"""
-WITH span AS (SELECT {_WIDTH} AS width FROM marks), last AS (
-    SELECT strategy, ts // width AS bucket, max(ts) AS ts, arg_max(equity, seq)::DOUBLE AS equity
-    FROM marks, span WHERE equity IS NOT NULL GROUP BY ALL
+WITH mark AS (SELECT strategy, last_ts AS ts, last_seq AS seq, last AS equity FROM curves), span AS (
+    SELECT {_WIDTH} AS width FROM mark
+), last AS (
+    SELECT strategy, ts // width AS bucket, max(ts) AS ts, arg_max(equity, seq) AS equity FROM mark, span GROUP BY ALL
 ), grid AS (SELECT bucket, max(ts) AS ts FROM last GROUP BY bucket), desk AS (SELECT DISTINCT strategy FROM last)
 SELECT grid.ts, sum(last.equity) AS value
 FROM grid CROSS JOIN desk ASOF LEFT JOIN last ON last.strategy = desk.strategy AND last.bucket <= grid.bucket
@@ -223,7 +233,7 @@ WITH fill AS (
         liquidity, if(side IN ('buy', 'cover'), 1, -1) AS direction
     FROM facts WHERE type = 'OrderFilled' AND strategy = $strategy ORDER BY seq DESC LIMIT 2000
 ), near AS (
-    SELECT seq, symbol, unnest(range(greatest(tick_seq - 400, 0), tick_seq)) AS tick FROM fill
+    SELECT seq, symbol, unnest(range(greatest(tick_seq - 120, 0), tick_seq)) AS tick FROM fill
 ), touch AS (
     SELECT near.seq, arg_max(ticks.bid, ticks.seq) AS bid, arg_max(ticks.ask, ticks.seq) AS ask
     FROM near JOIN ticks ON ticks.seq = near.tick AND ticks.symbol = near.symbol

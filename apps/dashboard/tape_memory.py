@@ -12,7 +12,7 @@ from recorder.tape_columns import SCHEMA
 
 BARS_WANTED = 5_000
 """Bars a symbol at least, over a whole tape: charts are made of them, so that they do not read ten million rows."""
-CHUNK_ROWS = 2_000_000
+CHUNK_ROWS = 1_000_000
 """Rows of a tape that are made into bars at a time; further chunks are left to a thread."""
 
 MESSAGE_ROWS_MAX = 20_000
