@@ -1,6 +1,8 @@
 """Venues as they happen: recorded, traded on, or played on loopback."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Annotated
@@ -53,6 +55,8 @@ def live(
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Go on with a live run that was stopped or killed.")
     ] = None,
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="Show it in a browser, on loopback.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the dashboard; 0 takes a free one.")] = 8501,
     as_json: AsJson = False,
 ) -> None:
     """Record a venue and run strategies on it as it happens; Ctrl+C ends it with a report."""
@@ -82,7 +86,8 @@ def live(
     session.duration = seconds(duration)
     run = session.run
     assert run is not None
-    manifest = run_session(session, watch=status, every_s=EVERY_S)
+    with dashboard_beside(run, port) if dashboard else nullcontext():
+        manifest = run_session(session, watch=status, every_s=EVERY_S)
     assert manifest is not None
     leaderboard = leaderboard_of(run)
     if as_json:
@@ -90,6 +95,16 @@ def live(
     else:
         print_next_steps(run)
         print_replay(stdout(), str(run), manifest, leaderboard)
+
+
+@contextmanager
+def dashboard_beside(run: Path, port: int) -> Iterator[None]:
+    """The dashboard over the session's run, in a process that gives way to it and ends with it."""
+    from apps.dashboard.serving import Dashboard
+
+    with Dashboard(RUNS, str(run.resolve()), port=port, gives_way=True) as beside:
+        print(f"dashboard at {beside.url}, until the session ends", file=sys.stderr, flush=True)
+        yield
 
 
 def refuse_with_resume(**given: object) -> None:

@@ -24,7 +24,7 @@ def heading(run: RunMemory) -> None:
     """The run's name and state; while it runs, as they change."""
     is_growing = run.is_growing
 
-    @st.fragment(run_every=CARDS_EVERY_S if is_growing else None)
+    @st.fragment(run_every=CHARTS_EVERY_S if is_growing else None)
     def head() -> None:
         run.look()
         if is_growing != run.is_growing:

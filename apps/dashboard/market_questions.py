@@ -168,7 +168,8 @@ WITH step AS (
     FROM latest GROUP BY symbol
 ), named AS (SELECT DISTINCT symbol FROM price_bars)
 SELECT symbol, least(coalesce(
-    if(step.text LIKE '%.%', length(split_part(rtrim(step.text, '0'), '.', 2)), NULL), places, 2), 10)::INTEGER AS places
+    if(step.text LIKE '%.%', length(split_part(rtrim(step.text, '0'), '.', 2)), NULL), places, 2
+), 10)::INTEGER AS places
 FROM named LEFT JOIN step USING (symbol) LEFT JOIN shown USING (symbol)
 """
 

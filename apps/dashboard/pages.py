@@ -12,6 +12,8 @@ from apps.dashboard.markup import STYLE, box, empty
 from apps.dashboard.memory import RunMemory
 from apps.dashboard.runs_known import first_choice, home, memory_of, path_of, run_names
 
+LOOK_EVERY_S = 1.0
+
 Page = Callable[[RunMemory], None]
 
 PAGES: tuple[tuple[str, str, Page], ...] = (
@@ -52,6 +54,7 @@ def on_run(page: Page) -> None:
     if not names:
         st.html(box(empty(f"There is no run in {home()} yet.", "A replay makes one in a second; a session goes on:")))
         st.code("wspt replay data/sample.parquet\nwspt live --simulated", language="sh")
+        _wait(lambda: bool(run_names()))
         return
     left, right = st.columns([3, 1], vertical_alignment="center")
     run = memory_of(str(path_of(_choice(names, right))))
@@ -59,9 +62,23 @@ def on_run(page: Page) -> None:
     with left:
         if run.manifest is None:
             st.html(box(empty("This run cannot be read.", f"{run.problem}. Choose another one on the right.")))
+            _wait(lambda: run.manifest is not None, run)
             return
         heading(run)
     page(run)
+
+
+def _wait(is_there: Callable[[], bool], run: RunMemory | None = None) -> None:
+    """Draw the page again as soon as there is something on it."""
+
+    @st.fragment(run_every=LOOK_EVERY_S)
+    def look() -> None:
+        if run is not None:
+            run.look()
+        if is_there():
+            st.rerun()
+
+    look()
 
 
 def _choice(names: list[str], place: DeltaGenerator) -> str:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from apps.dashboard.choice import CHOSEN, HOME
 from apps.dashboard.memory import RunMemory
-from recorder.runs import MANIFEST, Run, list_runs
+from recorder.runs import Run, list_runs
 
 
 def home() -> Path:
@@ -22,23 +22,30 @@ def known_runs(folder: str) -> list[Run]:
 
 def run_names() -> list[str]:
     """What can be chosen: the run that was named, wherever it is, and those in the folder of runs."""
-    named = os.environ.get(CHOSEN, "")
+    named = _named()
     names = [run.name for run in known_runs(str(home()))]
     return [named, *names] if named and named not in names else names
 
 
 def path_of(name: str) -> Path:
     """The folder of a run by the name under which it can be chosen."""
-    inside = home() / name
-    return inside if (inside / MANIFEST).exists() or name != os.environ.get(CHOSEN) else Path(name)
+    return Path(name) if Path(name).is_absolute() else home() / name
 
 
 def first_choice(names: list[str]) -> str:
     """Where nobody has chosen yet."""
     asked = st.query_params.get("run", "")
-    if asked and asked not in names and "run" not in st.session_state:
-        st.toast(f"There is no run {asked}: this is {os.environ.get(CHOSEN) or names[0]}.")
-    return asked if asked in names else os.environ.get(CHOSEN) or names[0]
+    choice = asked if asked in names else _named() or names[0]
+    if asked and asked != choice and "kept run" not in st.session_state:
+        st.toast(f"There is no run {asked}: this is {choice}.")
+    return choice
+
+
+def _named() -> str:
+    """The run that the command named: by its name if it is, or will be, in the folder of runs, else by its path."""
+    named = os.environ.get(CHOSEN, "")
+    path = home() / named
+    return path.name if named and path.parent.resolve() == home().resolve() else str(path.resolve()) if named else ""
 
 
 @st.cache_resource(max_entries=6, on_release=RunMemory.close, show_spinner="Reading the run …")

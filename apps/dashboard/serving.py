@@ -15,6 +15,7 @@ from apps.problems import UserProblem
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PORT = 8501
+_NICENESS = 10
 _SCRIPT = Path(__file__).with_name("app.py")
 
 _OPTIONS = {
@@ -55,11 +56,14 @@ class Dashboard:
     home:  the folder of runs.
     run:   the run to begin with, a name in `home` or a folder; empty for the newest.
     port:  where to listen; 0 takes a free one.
+    gives_way:  whether everybody else on the machine goes first.
 
     Raises UserProblem where Streamlit is not installed or the address cannot be listened on.
     """
 
-    def __init__(self, home: Path, run: str, *, host: str = LOOPBACK[0], port: int = PORT) -> None:
+    def __init__(
+        self, home: Path, run: str, *, host: str = LOOPBACK[0], port: int = PORT, gives_way: bool = False
+    ) -> None:
         if find_spec("streamlit") is None:
             raise UserProblem("dashboard: expected Streamlit, found none; `uv sync --extra dashboard` installs it")
         port = _free_port(host, port)
@@ -74,6 +78,8 @@ class Dashboard:
             # Ctrl+C at a terminal goes to everybody there; this one is told by us, when it is its turn.
             start_new_session=True,
         )
+        if gives_way:
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
 
     def wait(self) -> None:
         """Until it ends by itself, which is a mistake."""

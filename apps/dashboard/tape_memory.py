@@ -117,8 +117,15 @@ class TapeMemory:
         """The sealed files."""
         return self._files
 
+    def wait(self) -> None:
+        """Until the bars hold the whole tape."""
+        if (thread := self._thread) is not None:
+            thread.join()
+
     def close(self) -> None:
         """Let open files go."""
+        self._stop = 0  # whoever fills the bars stops at its next chunk
+        self.wait()
         if self._tail is not None:
             self._tail.close()
             self._tail = None
