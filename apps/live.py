@@ -6,201 +6,45 @@ came together, most often one message, where a replay sees them by the ten thous
 """
 
 import asyncio
-import gc
 import signal
-import sys
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, aclosing, redirect_stdout
+from collections.abc import Callable, Sequence
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+    redirect_stderr,
+    redirect_stdout,
+)
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol, TextIO
 
 import msgspec
 
 from apps.config import RunConfig, as_json, fingerprint
 from apps.config_file import RecordingFile
-from apps.desks import History, desks_of
 from apps.loader import StrategyFile
 from apps.problems import UserProblem
-from apps.recovery import Past, Remade, put_away, take_up
+from apps.recording import Recording
+from apps.recovery import Past, put_away, take_up
 from apps.serving import simulated_source
 from apps.session import libraries, record_of
+from apps.trading import Trading, reference
 from apps.venue_server import VenueServer
-from engine.digest import run_digest
-from engine.engine import Engine
-from engine.events import Event, OrderFilled
-from engine.ticks import Symbols, Tick, batch_of
+from engine.ticks import Symbols, Tick
 from recorder.clock import SYSTEM_CLOCK, Clock
 from recorder.feed import Feed
 from recorder.frame_log import FrameLog, LogHeader, Record, RecordKind
-from recorder.live_ledger import LiveLedger
+from recorder.ledger import read_events
 from recorder.log_folder import RUNNING, FolderLock
-from recorder.log_parts import assembler_after, parts_at
-from recorder.runs import (
-    FeedRecord,
-    Manifest,
-    TapeReference,
-    create_run,
-    next_segment,
-    save_strategy,
-    tape_path,
-    write_manifest,
-)
+from recorder.logs import write_logs
+from recorder.problems import Problem
+from recorder.runs import LEDGER, FeedRecord, Manifest, create_run, save_strategy
 from recorder.sealing import SealingProcess
+from recorder.system_log import SystemLog
 from recorder.tape import Tape
 from recorder.venues.profiles import Profile
-
-HEALED_BY_THE_VENUE = frozenset({"checksum", "gap", "resync"})
-"""Feed events after which the venue is asked for a new book."""
-FILLS_SHOWN = 8
-"""The newest fills, kept for who watches."""
-WARM_UP_RECORDS = 2_000
-"""Records after which what start-up left behind is taken out of the collector's sight."""
-
-
-Follow = Callable[[Sequence[Tick], Sequence[int], int, Symbols], None]
-"""Told rows, their times of receipt (ns), and the first one's seq."""
-
-
-class Recording:
-    """The feed's records into a frame log, and as rows to whoever follows: `wspt record` is this alone."""
-
-    def __init__(self, feed: Feed, log: FrameLog, header: LogHeader, past: Past | None = None) -> None:
-        self.feed = feed
-        self.records = 0
-        self.ticks = past.remade.stop_seq if past else 0
-        self.events: dict[str, int] = {}
-        self.last_ns = 0
-        self._log = log
-        self._assembler = assembler_after(parts_at([log.folder]) if past else [], header)
-        self._symbols = past.remade.symbols if past else Symbols()
-
-    @property
-    def latest(self) -> Mapping[str, Tick]:
-        """The latest row of each symbol, with the touch as it is known."""
-        return self._assembler.latest
-
-    async def run(self, follow: Follow) -> None:
-        """Until the feed is stopped. `follow` gets the rows of what came together."""
-        async with aclosing(self.feed.batches()) as batches:
-            async for records in batches:
-                self.take(records, follow)
-
-    def take(self, records: Sequence[Record], follow: Follow) -> None:
-        """What came together: first to disk, then to the assembler, then to whoever follows."""
-        self._log.append(*records)
-        ticks, times = self._assembled(records)
-        self.last_ns = times[-1]
-        follow(ticks, times, self.ticks, self._symbols)
-        was_warm = self.records >= WARM_UP_RECORDS
-        self.records += len(records)
-        self.ticks += len(ticks)
-        for tick in ticks:
-            if tick.note is not None:
-                self._mind(tick.symbol, tick.note)
-        if not was_warm and self.records >= WARM_UP_RECORDS:
-            gc.collect()
-            gc.freeze()
-
-    def _assembled(self, records: Sequence[Record]) -> tuple[Sequence[Tick], list[int]]:
-        """The rows of some records, and the time of each."""
-        take = self._assembler.take
-        if len(records) == 1:
-            rows = take(records[0])
-            return rows.ticks, [rows.ts_recv] * len(rows.ticks)
-        ticks: list[Tick] = []
-        times: list[int] = []
-        for rows in map(take, records):
-            ticks += rows.ticks
-            times += [rows.ts_recv] * len(rows.ticks)
-        return ticks, times
-
-    def _mind(self, symbol: str | None, note: str) -> None:
-        event = msgspec.json.decode(note, type=_Event).event
-        self.events[event] = self.events.get(event, 0) + 1
-        if symbol is not None and event in HEALED_BY_THE_VENUE:
-            self.feed.heal(symbol)
-        if self.feed.lists_nothing:
-            self.feed.stop()
-
-
-class _Event(msgspec.Struct):
-    event: str = ""
-
-
-class Trading:
-    """The engine behind a recording: rows in, facts into the ledger of `run`."""
-
-    def __init__(
-        self,
-        strategies: Sequence[StrategyFile],
-        config: RunConfig,
-        run: Path,
-        manifest: Manifest,
-        past: Remade | None = None,
-    ) -> None:
-        self.engine = past.engine if past else Engine(desks_of(strategies, config))
-        self.manifest = manifest
-        self.fills: deque[OrderFilled] = deque(maxlen=FILLS_SHOWN)
-        self._run = run
-        self._history = past.history if past else History([file.strategy.name for file in strategies])
-        self._started = time.perf_counter()
-        self._ledger = LiveLedger(run, self._sealed, segments=past.segments if past else (), number=next_segment(run))
-
-    def follow(self, ticks: Sequence[Tick], times: Sequence[int], seq: int, symbols: Symbols) -> None:
-        """The rows of what came together; see `Follow`."""
-        self._keep(self.engine.process(batch_of(ticks, times, seq, symbols)))
-
-    def finish(self, tape: Tape, given: str) -> Manifest:
-        """The recording is over and sealed: the last marks, the sealed ledger, the manifest with its digests."""
-        self._keep(self.engine.finish())
-        self._ledger.close()
-        digests = self._history.digests()
-        self.manifest = msgspec.structs.replace(
-            self.manifest,
-            status="finished",
-            simulated=tape.simulated,
-            tape=reference(tape, given, self._run, self.engine.ticks),
-            digests=digests,
-            digest=run_digest(digests),
-            ticks=self.engine.ticks,
-            events=self._history.events,
-            seconds=time.perf_counter() - self._started,
-        )
-        write_manifest(self._run, self.manifest)
-        return self.manifest
-
-    def give_up(self) -> None:
-        """Nothing ever came: the run has no history, and says so."""
-        self._ledger.close()
-        self.manifest = msgspec.structs.replace(self.manifest, status="failed")
-        write_manifest(self._run, self.manifest)
-
-    def _keep(self, events: Sequence[Event]) -> None:
-        if not events:
-            return
-        lines = b""
-        for name, own in self._history.split(events).items():
-            lines += self._history.extend(name, own)
-        self._ledger.append(events, lines)
-        self.fills.extend(event for event in events if type(event) is OrderFilled)
-
-    def _sealed(self, segments: list[str], tail: str) -> None:
-        self.manifest = msgspec.structs.replace(self.manifest, segments=list(segments), tail=tail)
-        write_manifest(self._run, self.manifest)
-
-
-def reference(tape: Tape | None, given: str, run: Path, ticks: int, venue: str = "") -> TapeReference:
-    """Where the run's tape is; while it is being recorded, without a name for what is on it."""
-    return TapeReference(
-        paths=[tape_path(given, run)],
-        venue=tape.venue if tape else venue,
-        identity=tape.identity if tape else "",
-        first_seq=0,
-        stop_seq=ticks,
-    )
 
 
 class Session(msgspec.Struct, kw_only=True):
@@ -230,14 +74,32 @@ class Session(msgspec.Struct, kw_only=True):
     recording: RecordingFile = msgspec.field(default_factory=RecordingFile)
 
 
-Watch = Callable[[Recording, Trading | None], None]
+class Watcher(Protocol):
+    """Shows a session to a person. Nothing in it may wait: as long as it does, no message is read.
+
+    every_s:  between two looks.
+    """
+
+    every_s: float
+
+    def showing(self) -> AbstractContextManager[TextIO]:
+        """While the session runs; the stream takes what strategies print."""
+        ...
+
+    def tell(self, line: str) -> None:
+        """Show a line about what has happened."""
+        ...
+
+    def look(self, recording: Recording, trading: Trading | None) -> None:
+        """Show how things stand."""
+        ...
 
 
-def run_session(session: Session, *, watch: Watch, every_s: float) -> Manifest | None:
-    """Run until it is stopped (Ctrl+C, SIGTERM, duration); `watch` is called every `every_s`.
+def run_session(session: Session, watcher: Watcher) -> Manifest | None:
+    """Run until it is stopped (Ctrl+C, SIGTERM, duration).
 
     Returns the run's final manifest, None where nothing but recording was asked for. Raises UserProblem where the
-    venue never could be reached.
+    venue never could be reached, or knows nothing of what was asked for.
     """
     with ExitStack() as held:
         past = None
@@ -247,11 +109,12 @@ def run_session(session: Session, *, watch: Watch, every_s: float) -> Manifest |
             held.enter_context(FolderLock(session.run, RUNNING))
             if session.resumes:
                 past = take_up(session.run)
-        return asyncio.run(_run(session, past, watch, every_s))
+        return asyncio.run(_run(session, past, watcher))
 
 
-async def _run(session: Session, past: Past | None, watch: Watch, every_s: float) -> Manifest | None:
+async def _run(session: Session, past: Past | None, watcher: Watcher) -> Manifest | None:
     async with AsyncExitStack() as stack:
+        stream = stack.enter_context(watcher.showing())
         url = session.url
         if session.simulated is not None:
             wall_ns = session.clock.wall_ns
@@ -272,27 +135,35 @@ async def _run(session: Session, past: Past | None, watch: Watch, every_s: float
 
         def seal() -> None:
             sealing.nudge()
+            system.say("rotated", part=log.path.name)
+            reports.tell()
 
         # The log first: its lock keeps a second recorder out. It is closed first, too: what it wrote last is sealed.
         log = stack.enter_context(_log(session, header, seal))
+        system = stack.enter_context(SystemLog(session.run or session.tape, watcher.tell))
         sealing = SealingProcess(session.tape)
+        reports = _SealingReports(sealing, system)
+        stack.callback(reports.tell)
         stack.callback(sealing.close)
         stack.callback(log.close)
-        recording = Recording(feed, log, header, past)
-        trading = _trading(session, header, past) if session.run is not None else None
-        watcher = asyncio.create_task(_watch(recording, trading, watch, every_s))
+        recording = Recording(feed, log, header, system, past)
+        trading = _trading(session, header, system, past) if session.run is not None else None
+        watching = asyncio.create_task(_watch(recording, trading, watcher))
         _stop_on_signals(feed, session.duration)
-        print(_begun(session, header), file=sys.stderr, flush=True)
+        watcher.tell(_begun(session, header))
+        system.say("resumed" if past else "started", **_facts(session, header))
         try:
-            with redirect_stdout(sys.stderr):
+            with redirect_stdout(stream), redirect_stderr(stream):
                 follow = trading.follow if trading else _nobody
                 if past is not None:
                     recording.take([_interruption(session.clock, past.conn)], follow)
                 await recording.run(follow)
+        except Problem as problem:
+            system.say("failed", reason=str(problem))
+            raise
         finally:
-            watcher.cancel()
-    for problem in sealing.problems:
-        print(f"wspt: {problem}", file=sys.stderr)
+            watching.cancel()
+            system.say("stopped", records=recording.records, ticks=recording.ticks)
     futile = _nothing_to_trade(feed)
     if futile is not None:
         if trading is not None and past is None:
@@ -327,11 +198,38 @@ def _nothing_to_trade(feed: Feed) -> str | None:
     )
 
 
-def _trading(session: Session, header: LogHeader, past: Past | None) -> Trading:
+class _SealingReports:
+    """What the sealing process has told, into the system log: each of it once."""
+
+    def __init__(self, sealing: SealingProcess, system: SystemLog) -> None:
+        self._sealing = sealing
+        self._system = system
+        self._sealed = self._problems = 0
+
+    def tell(self) -> None:
+        for sealed in self._sealing.sealed[self._sealed :]:
+            self._system.say("sealed", **msgspec.structs.asdict(sealed))
+        for problem in self._sealing.problems[self._problems :]:
+            self._system.say("sealing_failed", reason=problem)
+        self._sealed, self._problems = len(self._sealing.sealed), len(self._sealing.problems)
+
+
+def _facts(session: Session, header: LogHeader) -> dict[str, Any]:
+    return {
+        "venue": header.venue,
+        "url": header.url,
+        "symbols": header.symbols,
+        "simulated": header.simulated,
+        "tape": str(session.tape),
+        "strategies": [file.strategy.name for file in session.strategies],
+    }
+
+
+def _trading(session: Session, header: LogHeader, system: SystemLog, past: Past | None) -> Trading:
     run, config = session.run, session.config
     assert run is not None and config is not None
     if past is not None:
-        return _resumed(session, run, config, past)
+        return _resumed(session, run, config, system, past)
     for file in session.strategies:
         save_strategy(run, file.strategy.name, file.source)
     kind: Literal["live"] = "live"
@@ -347,10 +245,10 @@ def _trading(session: Session, header: LogHeader, past: Past | None) -> Trading:
         tape=reference(None, str(session.tape), run, 0, header.venue),
         feed=FeedRecord(symbols=session.symbols, url=session.url, seed=session.simulated),
     )
-    return Trading(session.strategies, config, run, manifest)
+    return Trading(session.strategies, config, run, manifest, system)
 
 
-def _resumed(session: Session, run: Path, config: RunConfig, past: Past) -> Trading:
+def _resumed(session: Session, run: Path, config: RunConfig, system: SystemLog, past: Past) -> Trading:
     """The desks as they were left, and a manifest that says that the run goes on."""
     manifest = msgspec.structs.replace(
         past.manifest,
@@ -360,7 +258,9 @@ def _resumed(session: Session, run: Path, config: RunConfig, past: Past) -> Trad
         digests={},
         digest=None,
     )
-    trading = Trading(session.strategies, config, run, manifest, past.remade)
+    # The crash may have torn the logs, or kept from them what the ledger has.
+    write_logs(run, read_events(run / LEDGER / name for name in past.remade.segments))
+    trading = Trading(session.strategies, config, run, manifest, system, past.remade)
     put_away(run, past.manifest, trading.manifest, past.remade)
     return trading
 
@@ -379,10 +279,12 @@ def _simulated_s(past: Past | None, now_ns: int) -> int:
     return max(0, int(now_ns / 1e9 - created_s)) + 1
 
 
-async def _watch(recording: Recording, trading: Trading | None, watch: Watch, every_s: float) -> None:
+async def _watch(recording: Recording, trading: Trading | None, watcher: Watcher) -> None:
     while True:
-        await asyncio.sleep(every_s)
-        watch(recording, trading)
+        await asyncio.sleep(watcher.every_s)
+        watcher.look(recording, trading)
+        if trading is not None:
+            trading.logs.flush()
 
 
 def _stop_on_signals(feed: Feed, duration: float | None) -> None:

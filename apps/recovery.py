@@ -18,11 +18,13 @@ from engine.events import Event
 from engine.ticks import Symbols
 from recorder.ledger import LedgerWriter, read_events
 from recorder.log_folder import RUNNING, FolderLock
+from recorder.logs import write_logs
 from recorder.problems import Problem
 from recorder.run_files import RunFiles
-from recorder.runs import LEDGER, Manifest, next_segment, read_manifest, tape_paths, write_manifest
+from recorder.runs import LEDGER, Manifest, next_segment, read_manifest, segment_paths, tape_paths, write_manifest
 from recorder.sealing import SealedLog
 from recorder.sealing import recover as seal_rest
+from recorder.system_log import SystemLog
 from recorder.tape import Tape
 
 ASIDE = "replaced"
@@ -115,6 +117,7 @@ def recover_run(run: Path) -> Recovery:
         )
         write_manifest(run, manifest)
         put_away(run, before, manifest, remade)
+        write_logs(run, read_events(segment_paths(run, manifest)))
     return Recovery(sealed=sealed, manifest=manifest, remade=remade)
 
 
@@ -136,7 +139,12 @@ def take_up(run: Path) -> Past:
 def seal_tape(run: Path, manifest: Manifest) -> list[SealedLog]:
     """Seal what the recorder of a run left behind, where it recorded into a folder."""
     folders = [place for place in tape_paths(run, manifest) if place.is_dir()]
-    return [sealed for folder in folders for sealed in seal_rest(folder)]
+    found = [sealed for folder in folders for sealed in seal_rest(folder)]
+    if found:
+        with SystemLog(run, lambda line: None) as system:
+            for sealed in found:
+                system.say("recovered", **msgspec.structs.asdict(sealed))
+    return found
 
 
 def remake(

@@ -1,29 +1,64 @@
-"""What a person sees of a live session while it runs: a line now and then, on stderr."""
+"""What a person sees of a live session where there is no terminal to draw on: a line now and then, on stderr."""
 
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import TextIO
 
-from apps.live import Recording, Trading
+from apps.recording import Recording
+from apps.trading import Trading
 
-EVERY_S = 30.0
-"""Between two lines of status."""
+STATUS_EVERY_S = 30.0
+"""Between two lines of status. The first one comes with the first prices."""
 
 
-def status(recording: Recording, trading: Trading | None) -> None:
+class StatusLines:
+    """A `Watcher` that prints lines on stderr."""
+
+    def __init__(self) -> None:
+        self.every_s = 1.0
+        self._seconds = 0.0
+        self._has_begun = False
+
+    @contextmanager
+    def showing(self) -> Iterator[TextIO]:
+        """See `Watcher`."""
+        yield sys.stderr
+
+    def tell(self, line: str) -> None:
+        """See `Watcher`."""
+        print(line, file=sys.stderr, flush=True)
+
+    def look(self, recording: Recording, trading: Trading | None) -> None:
+        """See `Watcher`."""
+        self._seconds += self.every_s
+        is_first = not self._has_begun and bool(recording.latest)
+        if is_first or self._seconds >= STATUS_EVERY_S:
+            self._seconds, self._has_begun = 0.0, self._has_begun or is_first
+            self.tell(status(recording, trading))
+
+
+def status(recording: Recording, trading: Trading | None) -> str:
     """One line: the feed's state, what arrived, what went wrong, and the best and worst desk."""
     feed = recording.feed
+    simulated = "SIMULATED " if recording.is_simulated else ""
     state = "connected" if feed.is_connected else f"NOT connected ({feed.last_problem or 'connecting'})"
-    parts = [f"{datetime.now(UTC):%H:%M:%S}", f"{feed.profile.venue} {state}"]
+    parts = [f"{datetime.now(UTC):%H:%M:%S}", f"{simulated}{feed.profile.venue} {state}"]
     parts.append(f"{recording.records:,} messages, {recording.ticks:,} ticks")
     parts += [f"{name} {tick.bid:g}/{tick.ask:g}" for name, tick in sorted(recording.latest.items())[:4]]
-    trouble = {name: count for name, count in recording.events.items() if name in _TROUBLE}
+    trouble: Counter[str] = Counter()
+    for (event, _), count in recording.events.items():
+        if event in TROUBLE:
+            trouble[event] += count
     parts += [f"{name} {count}" for name, count in sorted(trouble.items())]
-    parts += [f"rejected {name}" for name in feed.findings.rejected]
+    parts += [f"rejected {channel} {symbol or ''}".strip() for channel, symbol in feed.findings.rejected]
     if trading is not None:
         parts += _desks(trading)
-    print(" | ".join(parts), file=sys.stderr, flush=True)
+    return " | ".join(parts)
 
 
 def print_next_steps(run: Path) -> None:
@@ -31,7 +66,7 @@ def print_next_steps(run: Path) -> None:
     print(f"replay it: wspt replay {run}    prove it: wspt verify {run}", file=sys.stderr)
 
 
-_TROUBLE = frozenset({"disconnected", "gap", "checksum", "stale", "crossed", "trade_gap", "rejected", "unreachable"})
+TROUBLE = frozenset({"disconnected", "gap", "checksum", "stale", "crossed", "trade_gap", "rejected", "unreachable"})
 
 
 def _desks(trading: Trading) -> list[str]:

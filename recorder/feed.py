@@ -100,6 +100,11 @@ class Feed:
         self._line: _Line | None = None
 
     @property
+    def symbols(self) -> list[str]:
+        """What was asked for, canonical."""
+        return list(self._names.values())
+
+    @property
     def lists_nothing(self) -> bool:
         """The venue has said what it lists, and none of the symbols is there."""
         return bool(self._names) and self.findings.unknown.keys() >= set(self._names.values())

@@ -11,6 +11,10 @@ from engine.events import Event, OrderFilled, SignalRaised
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
 
 
+SIGNALS_KEPT = 10_000
+"""Signals that a fill may still come of. One of an older signal is logged without its reason; the ledger has it."""
+
+
 class LogWriter:
     """Appends events to a run's logs, one object a line.
 
@@ -18,7 +22,8 @@ class LogWriter:
     logs/trades.jsonl           every fill, with the reason, the metadata and the indicators of its signal.
 
     Times are ns UTC, money is text with twelve decimals; a field at its default is left out of a strategy's log.
-    Strict JSON: a number which is not finite becomes null.
+    `tick_seq` and `correlation_id` stand on every line, null where there is none. Strict JSON: a number which is not
+    finite becomes null.
 
     folder:  the run.
     """
@@ -28,14 +33,24 @@ class LogWriter:
         self._strategies.mkdir(parents=True, exist_ok=True)
         self._trades = (folder / "logs" / "trades.jsonl").open("ab")
         self._desks: dict[str, IO[bytes]] = {}
-        self._signals: dict[tuple[str, str], SignalRaised] = {}
+        self._signals: dict[tuple[str, str], SignalRaised] = {}  # oldest first, and only so many
 
     def append(self, strategy: str, events: Sequence[Event]) -> None:
         """Further events of one desk, in the order of their `seq`."""
         if not events:
             return
-        self._desk(strategy).write(_ENCODER.encode_lines(events))
+        self._desk(strategy).write(b"".join(map(_line, events)))
         self._trades.write(_ENCODER.encode_lines(list(self._fills(events))))
+
+    def reason(self, fill: OrderFilled) -> str:
+        """Why the fill happened, in the words of its signal; empty where that is too long ago."""
+        signal = self._signals.get((fill.strategy, fill.correlation_id))
+        return signal.reason if signal else ""
+
+    def flush(self) -> None:
+        """Let whoever reads the logs see what has been appended."""
+        for stream in (self._trades, *self._desks.values()):
+            stream.flush()
 
     def close(self) -> None:
         """Finish; without effect the second time."""
@@ -58,6 +73,8 @@ class LogWriter:
             match event:
                 case SignalRaised():
                     self._signals[event.strategy, event.correlation_id] = event
+                    if len(self._signals) > SIGNALS_KEPT:
+                        del self._signals[next(iter(self._signals))]
                 case OrderFilled():
                     yield _trade(event, self._signals.get((event.strategy, event.correlation_id)))
                 case _:
@@ -65,10 +82,19 @@ class LogWriter:
 
 
 def write_logs(folder: Path, desks: Mapping[str, Sequence[Event]]) -> None:
-    """The logs of a whole run at once; `desks` holds each desk's events by its name."""
+    """The logs of a whole run at once, in place of what is there; `desks` holds each desk's events by its name."""
+    for stream in [folder / "logs" / "trades.jsonl", *(folder / "logs" / "strategies").glob("*.jsonl")]:
+        stream.unlink(missing_ok=True)
     with LogWriter(folder) as logs:
         for strategy in sorted(desks):
             logs.append(strategy, desks[strategy])
+
+
+def _line(event: Event) -> bytes:
+    line = _ENCODER.encode(event)
+    if getattr(event, "correlation_id", None) is None:
+        return line[:-1] + b',"correlation_id":null}\n'
+    return line + b"\n"
 
 
 def _trade(fill: OrderFilled, signal: SignalRaised | None) -> dict[str, Any]:

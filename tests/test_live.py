@@ -137,6 +137,24 @@ def test_a_market_that_is_made_up_elsewhere_is_marked_on_the_tape(place: Place) 
     assert 0 < json.loads(answer.out)["quality"]["skew_ms"]["p50"] < 1000
 
 
+def test_a_session_keeps_logs_in_which_each_line_is_json_and_knows_its_tick(place: Place, tape: Path) -> None:
+    a_session(place, tape, "--fault", "disconnect=900f,checksum=0.01")
+
+    logs = place.folder / "run" / "logs"
+    said = {
+        path.relative_to(logs).as_posix(): [json.loads(line) for line in path.read_text().splitlines()]
+        for path in logs.rglob("*.jsonl")
+    }
+
+    assert said.keys() == {"system.jsonl", "trades.jsonl", "strategies/eager.jsonl", "strategies/raising.jsonl"}
+    assert all({"tick_seq", "correlation_id"} <= line.keys() for lines in said.values() for line in lines)
+    events = [line["event"] for line in said["system.jsonl"]]
+    assert (events[0], events[-1]) == ("started", "sealed")
+    assert {"connected", "subscribed", "disconnected", "checksum", "strategy_failed", "stopped"} <= set(events)
+    fills = place.wspt("sql", "run", "select count(*) as n from fills", "--json").json
+    assert len(said["trades.jsonl"]) == fills[0]["n"] > 0
+
+
 def test_recording_alone_makes_a_tape(place: Place) -> None:
     answer = place.spawn("record", "--simulated", "--symbols", "BTC/USD", "--duration", "2s", "--out", "tape", "--json")
 

@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+from msgspec import structs
+
 from engine.events import Event, OrderFilled, PortfolioOpened, SignalRaised
 from engine.money import ZERO, money
 from recorder.logs import LogWriter, write_logs
@@ -96,3 +99,33 @@ def test_a_signal_of_infinite_size_is_logged_as_null(tmp_path: Path) -> None:
     write_logs(tmp_path, {"ema": [SignalRaised(**fields | {"size": float("inf")})]})
 
     assert [line["size"] for line in lines(tmp_path / "logs" / "strategies" / "ema.jsonl")] == [None]
+
+
+def test_every_line_has_a_tick_and_a_correlation_id_or_null(tmp_path: Path) -> None:
+    write_logs(tmp_path, {"ema": a_history()})
+
+    opened, raised, filled = lines(tmp_path / "logs" / "strategies" / "ema.jsonl")
+    assert (opened["correlation_id"], opened["tick_seq"]) == (None, 7)
+    assert raised["correlation_id"] == filled["correlation_id"] == "ema-1"
+
+
+def test_logs_of_a_whole_run_replace_what_a_crash_left_of_them(tmp_path: Path) -> None:
+    write_logs(tmp_path, {"ema": a_history(), "old": a_history("old")})
+    with (tmp_path / "logs" / "trades.jsonl").open("a") as torn:
+        torn.write('{"type":"Order')
+
+    write_logs(tmp_path, {"ema": a_history()})
+
+    assert len(lines(tmp_path / "logs" / "trades.jsonl")) == 1
+    assert not (tmp_path / "logs" / "strategies" / "old.jsonl").exists()
+
+
+def test_the_signals_that_are_kept_for_later_fills_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recorder.logs.SIGNALS_KEPT", 1)
+    [_, signal, fill] = a_history()
+    later = structs.replace(signal, correlation_id="ema-2")
+
+    with LogWriter(tmp_path) as logs:
+        logs.append("ema", [signal, later, fill])
+        assert logs.reason(fill) == ""
+        assert logs.reason(structs.replace(fill, correlation_id="ema-2")) == "fast over slow"

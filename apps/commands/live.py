@@ -1,5 +1,6 @@
 """Venues as they happen: recorded, traded on, or played on loopback."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -32,7 +33,7 @@ from apps.commands.options import (
 from apps.problems import UserProblem, nearest
 
 if TYPE_CHECKING:
-    from apps.live import Session
+    from apps.live import Session, Watcher
     from recorder.venues.profiles import Profile
 
 SEED = 7
@@ -63,7 +64,7 @@ def live(
     from apps.live import run_session
     from apps.report import print_replay, replay_json, stdout, to_json
     from apps.resuming import resumed_session
-    from apps.watching import EVERY_S, print_next_steps, status
+    from apps.watching import print_next_steps
     from recorder.runs import find_run
 
     if resume is None:
@@ -87,7 +88,7 @@ def live(
     run = session.run
     assert run is not None
     with dashboard_beside(run, port) if dashboard else nullcontext():
-        manifest = run_session(session, watch=status, every_s=EVERY_S)
+        manifest = run_session(session, watcher())
     assert manifest is not None
     leaderboard = leaderboard_of(run)
     if as_json:
@@ -180,7 +181,6 @@ def record(
     from apps.config_file import read_config
     from apps.live import Session, run_session
     from apps.report import inspect_json, print_inspect, stdout, to_json
-    from apps.watching import EVERY_S, status
     from recorder.tape import Tape
 
     profile, names = subscription(venue, symbols, [])
@@ -195,7 +195,7 @@ def record(
         duration=seconds(duration),
         recording=read_config(config or (CONFIG if CONFIG.exists() else None)).recording,
     )
-    run_session(session, watch=status, every_s=EVERY_S)
+    run_session(session, watcher())
     if as_json:
         print(to_json(inspect_json(Tape.open(tape))))
     else:
@@ -232,6 +232,17 @@ def serve(
         at_end=at_end,
         announce=lambda line: print(line, flush=True),
     )
+
+
+def watcher() -> "Watcher":
+    """A screen where a person looks at a terminal, else lines."""
+    from apps.watching import StatusLines
+
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return StatusLines()
+    from apps.screen import Screen
+
+    return Screen()
 
 
 def subscription(venue: str, symbols: str | None, wanted: list[str]) -> "tuple[Profile, list[str]]":
