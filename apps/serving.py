@@ -66,15 +66,16 @@ def simulated_source(
     markets: Sequence[PairModel] = DEFAULT_MARKETS,
     *,
     after_s: int = 0,
-    clock: Callable[[], int] = lambda: START_NS,
+    clock: Callable[[], int] | None = None,
 ) -> Source:
     """A simulated Kraken, for a length or without an end; from the beginning, or `after_s` seconds into it.
 
-    Whenever it is told, it begins at the time of `clock`, ns UTC.
+    Whenever it is told, it begins at the time of `clock`, ns UTC; without one, at a time of its own.
     """
 
     def frames() -> Iterator[Frame]:
-        return simulate(markets, seconds, seed, clock(), WARM_UP_S + after_s)
+        start_ns = clock() if clock else START_NS + after_s * 1_000_000_000
+        return simulate(markets, seconds, seed, start_ns, WARM_UP_S + after_s)
 
     def messages() -> Iterator[Message]:
         decoder = KrakenDecoder()

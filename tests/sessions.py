@@ -1,21 +1,25 @@
 """Live sessions in this process, over a real socket to a venue on loopback in a thread of its own."""
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import TextIO
 
 import msgspec
 
 from apps.config import settle
 from apps.config_file import ConfigFile
 from apps.faults import parse_faults
-from apps.live import Recording, Session, Trading, run_session
+from apps.live import Session, run_session
 from apps.loader import find_strategies, load_strategies
+from apps.recording import Recording
 from apps.resuming import resumed_session
 from apps.serving import Source
+from apps.trading import Trading
 from apps.venue_server import VenueServer
 from recorder.clock import Clock
 from recorder.runs import Manifest
@@ -70,6 +74,21 @@ def fast_wall_ns() -> int:
     return _BEGAN_NS + (time.time_ns() - _BEGAN_NS) * FASTER
 
 
+class Looking:
+    """A watcher that looks often, and shows nothing."""
+
+    every_s = 0.05
+
+    def __init__(self, look: Callable[[Recording, Trading | None], None]) -> None:
+        self.look = look
+
+    def showing(self) -> AbstractContextManager[TextIO]:
+        return nullcontext(sys.stderr)
+
+    def tell(self, line: str) -> None:
+        pass
+
+
 def has_told_all(server: VenueServer) -> bool:
     """The stream is over, and every client that still reads has taken what it was sent."""
     waiting = [one for one in list(server._connections) if one.queue and not one.is_frozen]
@@ -102,7 +121,7 @@ def trade(
         )
     seen = -1
 
-    def watch(recording: Recording, trading: Trading | None) -> None:
+    def look(recording: Recording, trading: Trading | None) -> None:
         nonlocal seen
         told = has_told_all(server) and recording.records == seen
         seen = recording.records
@@ -111,7 +130,7 @@ def trade(
 
     session.duration = WAIT_S
     session.clock = Clock(fast_wall_ns, time.monotonic_ns)
-    manifest = run_session(session, watch=watch, every_s=0.05)
+    manifest = run_session(session, Looking(look))
     assert manifest is not None
     assert until or has_told_all(server)
     return manifest

@@ -7,7 +7,7 @@ import pytest
 
 from apps.importing import write_tape
 from apps.ingredients import code_of
-from apps.live import Recording
+from apps.recording import Recording
 from apps.serving import Source, simulated_source, tape_source
 from apps.session import replay
 from apps.verify import verify

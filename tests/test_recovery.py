@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from apps.live import Recording
 from apps.problems import UserProblem
+from apps.recording import Recording
 from apps.recovery import ASIDE, recover_run
 from apps.resuming import resumed_session
 from apps.serving import Source, simulated_source
