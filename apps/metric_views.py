@@ -63,6 +63,27 @@ LEFT JOIN ratio USING (strategy) LEFT JOIN used USING (strategy) LEFT JOIN trips
 ORDER BY board.equity DESC NULLS LAST, strategy
 """
 
+# What is not known, as where one side of the market was missing, is part of the price move.
+_COSTS = """
+coalesce(spread_cost, 0) AS spread_cost, coalesce(slippage_cost, 0) AS slippage_cost
+"""
+
+# The price move is what is left of the whole, so that the parts add up to it to the last digit.
+_ATTRIBUTION = f"""
+WITH cost AS (
+    SELECT strategy, sum(in_desk_currency(spread_cost, rate)) AS spread,
+        sum(in_desk_currency(slippage_cost, rate)) AS slippage, sum(in_desk_currency(fee, rate)) AS fees
+    FROM (SELECT strategy, rate, fee, {_COSTS} FROM events WHERE type = 'OrderFilled') GROUP BY strategy
+), part AS (
+    SELECT name AS strategy, pnl, coalesce(spread, 0) AS spread, coalesce(slippage, 0) AS slippage,
+        coalesce(cost.fees, 0) AS fees
+    FROM leaderboard LEFT JOIN cost ON cost.strategy = leaderboard.name
+)
+SELECT strategy, pnl, pnl + spread + slippage + fees AS price_move, -spread AS spread, -slippage AS slippage,
+    -fees AS fees
+FROM part ORDER BY pnl DESC NULLS LAST, strategy
+"""
+
 _HELD = """
 SELECT strategy, symbol, count(*) AS fills, sum(realized) AS realized, sum(fee) AS fees,
     sum(price::DOUBLE * quantity::DOUBLE) AS traded, arg_max(position, seq) AS position, arg_max(cost, seq) AS cost
@@ -78,19 +99,38 @@ FROM ({_HELD})
 ORDER BY strategy, symbol
 """
 
+_MARK = """
+SELECT symbol, coalesce(
+    (arg_max(bid, seq) FILTER (known) + arg_max(ask, seq) FILTER (known)) / 2,
+    arg_max(price, seq) FILTER (kind = 'trade')
+) AS mark
+FROM (SELECT *, bid IS NOT NULL AND ask IS NOT NULL AS known FROM ticks)
+WHERE symbol IS NOT NULL GROUP BY symbol
+"""
+
 _SYMBOL_PNL_MARKED = f"""
-WITH mark AS (
-    SELECT symbol, coalesce(
-        (arg_max(bid, seq) FILTER (known) + arg_max(ask, seq) FILTER (known)) / 2,
-        arg_max(price, seq) FILTER (kind = 'trade')
-    ) AS mark
-    FROM (SELECT *, bid IS NOT NULL AND ask IS NOT NULL AS known FROM ticks)
-    WHERE symbol IS NOT NULL GROUP BY symbol
-)
+WITH mark AS ({_MARK})
 SELECT *, position::DOUBLE * mark - cost::DOUBLE AS unrealized,
     realized::DOUBLE + if(position = 0, 0, position::DOUBLE * mark - cost::DOUBLE) AS pnl
 FROM ({_HELD}) LEFT JOIN mark USING (symbol)
 ORDER BY strategy, symbol
+"""
+
+# Products of two decimals have no type wide enough: they are made in double and cut to twelve decimals, which is
+# where the parts are made to add up.
+_FILL_ATTRIBUTION = f"""
+WITH mark AS ({_MARK}), fill AS (
+    SELECT strategy, seq, tick_seq, ts, symbol, side, liquidity, price, quantity, fee,
+        mid_at_arrival - mid_at_decision AS drift,
+        if(side IN ('buy', 'cover'), 1, -1) * quantity::DOUBLE AS signed, {_COSTS}
+    FROM events WHERE type = 'OrderFilled'
+), whole AS (
+    SELECT *, CAST(signed * (mark - price::DOUBLE) AS DECIMAL(38, 12)) - fee AS pnl FROM fill JOIN mark USING (symbol)
+)
+SELECT strategy, seq, tick_seq, ts, symbol, side, liquidity, price, quantity, pnl,
+    pnl + spread_cost + slippage_cost + fee AS price_move, -spread_cost AS spread, -slippage_cost AS slippage,
+    -fee AS fees, CAST(-signed * drift AS DECIMAL(38, 12)) AS delay
+FROM whole ORDER BY strategy, seq
 """
 
 # Rows of one moment: the last one counts. Where the tape ends before the time is up, nobody knows.
@@ -120,7 +160,12 @@ FROM fill
 ORDER BY fill.strategy, fill.seq
 """
 
-LEDGER_VIEWS = {"equity_curve": _EQUITY_CURVE, "metrics": _METRICS, "symbol_pnl": _SYMBOL_PNL}
+LEDGER_VIEWS = {
+    "equity_curve": _EQUITY_CURVE,
+    "metrics": _METRICS,
+    "attribution": _ATTRIBUTION,
+    "symbol_pnl": _SYMBOL_PNL,
+}
 """Over the views of a ledger: `equity`, `round_trips`, `leaderboard`, `events`."""
-TAPE_VIEWS = {"symbol_pnl": _SYMBOL_PNL_MARKED, "markouts": _MARKOUTS}
+TAPE_VIEWS = {"symbol_pnl": _SYMBOL_PNL_MARKED, "fill_attribution": _FILL_ATTRIBUTION, "markouts": _MARKOUTS}
 """Over `ticks` too, where the tape is there; in place of those of the same name."""

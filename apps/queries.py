@@ -13,6 +13,7 @@ import duckdb
 from apps import metric_views
 from apps.problems import UserProblem
 from engine.ticks import KIND_NAMES
+from recorder.ledger_columns import COLUMNS
 from recorder.run_files import Look, RunFiles
 from recorder.runs import Manifest, RunProblem
 
@@ -20,6 +21,9 @@ Connection = duckdb.DuckDBPyConnection
 
 
 _INT64_MAX = 2**63 - 1
+
+
+_TYPES = {bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE", str: "VARCHAR", Decimal: "DECIMAL(38, 12)"}
 
 
 class QueryProblem(UserProblem):
@@ -48,24 +52,29 @@ WHERE raised.type = 'SignalRaised'
 _ORDERS = """
 WITH life AS (
     SELECT strategy, order_id, arg_max(type, seq) AS latest, arg_max(reason, seq) AS reason, max(ts) AS ended,
+        arg_max_null("left", seq) FILTER (type = 'OrderFilled') AS "left",
+        count(*) FILTER (type = 'StopTriggered') > 0 AS was_triggered,
+        arg_max(queue_ahead, seq) AS queue_ahead,
         min(ts) FILTER (type = 'OrderFilled') AS first_fill, count(*) FILTER (type = 'OrderFilled') AS fills,
         sum(quantity) FILTER (type = 'OrderFilled') AS filled, sum(fee) AS fees
     FROM events
-    WHERE type IN ('OrderRested', 'OrderFilled', 'OrderCanceled', 'OrderExpired', 'OrderRejected')
+    WHERE type IN ('OrderRested', 'OrderFilled', 'OrderCanceled', 'OrderExpired', 'OrderRejected', 'StopTriggered')
     GROUP BY strategy, order_id
 )
 SELECT sent.strategy, sent.seq, sent.tick_seq, sent.ts, sent.order_id, sent.correlation_id, sent.symbol, sent.side,
-    sent.order_type, sent.quantity, sent.notional, sent.limit_price, sent.stop_loss, sent.take_profit,
-    sent.time_in_force, sent.post_only, sent.purpose,
+    sent.order_type, sent.quantity, sent.notional, sent.limit_price, sent.stop_price, sent.trail_bps, sent.stop_loss,
+    sent.take_profit, sent.time_in_force, sent.expires_at, sent.post_only, sent.replaces, sent.purpose,
     CASE life.latest
-        WHEN 'OrderRested' THEN 'resting'
-        WHEN 'OrderFilled' THEN if(life.filled < sent.quantity, 'partially filled', 'filled')
+        WHEN 'OrderRested' THEN if(sent.stop_price IS NULL AND sent.trail_bps IS NULL OR was_triggered,
+            'resting', 'waiting')
+        WHEN 'StopTriggered' THEN 'triggered'
+        WHEN 'OrderFilled' THEN if(life."left" IS NULL, 'filled', 'partially filled')
         WHEN 'OrderCanceled' THEN 'canceled'
         WHEN 'OrderExpired' THEN 'expired'
         WHEN 'OrderRejected' THEN 'rejected'
         ELSE 'submitted'
     END AS status,
-    life.reason, sent.arrives_at, life.first_fill, life.ended, coalesce(life.fills, 0) AS fills,
+    life.reason, life.queue_ahead, sent.arrives_at, life.first_fill, life.ended, coalesce(life.fills, 0) AS fills,
     coalesce(life.filled, 0) AS filled, coalesce(life.fees, 0) AS fees
 FROM events AS sent LEFT JOIN life USING (strategy, order_id)
 WHERE sent.type = 'OrderSubmitted'
@@ -75,7 +84,8 @@ _FILLS = """
 SELECT fill.strategy, fill.seq, fill.tick_seq, fill.ts, fill.symbol, fill.side, fill.price, fill.quantity, fill.fee,
     fill.liquidity, fill.order_id, fill.correlation_id, fill.realized,
     if(sent.purpose = 'signal', raised.reason, sent.purpose) AS reason,
-    fill.position, fill.cost, fill.cash, fill.rate, raised.metadata
+    fill.position, fill.cost, fill.cash, fill.rate, fill."left", fill.mid_at_decision, fill.mid_at_arrival,
+    fill.spread_cost, fill.slippage_cost, raised.metadata
 FROM events AS fill
 LEFT JOIN (FROM events WHERE type = 'OrderSubmitted') AS sent USING (strategy, order_id)
 LEFT JOIN (FROM events WHERE type = 'SignalRaised') AS raised
@@ -213,6 +223,10 @@ def open_run(run: Path, manifest: Manifest | None = None, *, with_log: bool = Tr
                    them a year of 365 days has, without a risk-free rate, and null where there are fewer than 30;
                    drawdown over all marks; the mean round trip's P&L (expectancy) and length; the share of time with
                    anything open; what was traded over the capital.
+    attribution    a row a desk: what its P&L is made of. The price move is what there would have been at the mids
+                   that its orders met; spread, slippage and fees took the rest. The parts add up to the whole.
+    fill_attribution  the same for each fill, held to the tape's last mid, in quote currency; `delay` is the part of
+                   the price move that passed while the order was under way.
     symbol_pnl     a row a desk and symbol, in quote currency; what is open is marked at the tape's last mid.
     markouts       of each fill the mid 1, 5 and 30 s after it, and how far it had moved our way, in basis points.
     ticks          the tape's rows that the run was made of, without raw messages.
@@ -350,13 +364,21 @@ def _views(ledger: Sequence[Path], tape: Sequence[Path], manifest: Manifest) -> 
     # Each view reads the files' footers anew otherwise: half of what a leaderboard costs.
     con.execute("SET parquet_metadata_cache = true")
     _lock(con, [*ledger, *tape])
-    con.execute(f"CREATE VIEW events AS FROM read_parquet({files_in_sql(ledger)})")
+    # A ledger has the columns that there were when it was written; what came later is null in it.
+    con.execute(f"CREATE VIEW events AS {_no_events()} UNION ALL BY NAME FROM read_parquet({files_in_sql(ledger)})")
     create_ledger_views(con)
     stop_seq = manifest.tape.stop_seq if manifest.status != "running" else _INT64_MAX
     if tape:
         rows = f"read_parquet({files_in_sql(tape)}) WHERE seq >= {manifest.tape.first_seq} AND seq < {stop_seq}"
         create_tape_views(con, rows)
     return con
+
+
+def _no_events() -> str:
+    """A relation without rows, of all columns that events have."""
+    columns = {column.name: _TYPES[column.kind] for columns in COLUMNS.values() for column in columns}
+    nulls = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in {"type": "VARCHAR", **columns}.items())
+    return f"(SELECT {nulls} LIMIT 0)"
 
 
 def _lock(con: Connection, files: Iterable[Path]) -> None:

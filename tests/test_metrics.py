@@ -2,6 +2,7 @@
 
 import math
 import re
+import shutil
 from bisect import bisect_right
 from decimal import Decimal
 from itertools import pairwise
@@ -10,6 +11,7 @@ from typing import Any
 
 import empyrical
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from apps import metric_views
@@ -171,6 +173,63 @@ def test_markouts_hold_a_fill_against_the_mid_of_later(con: Connection) -> None:
             gain = (mid - float(row["price"])) * (1 if row["side"] in ("buy", "cover") else -1)
             assert row[f"mid_{after}s"] == mid
             assert row[f"markout_{after}s_bps"] == pytest.approx(gain / float(row["price"]) * 1e4, abs=1e-9)
+
+
+def test_the_parts_of_a_desks_profit_add_up_to_it_to_the_last_digit(con: Connection) -> None:
+    opening = Decimal(100)
+    found = rows(con, "from attribution")
+
+    assert len(found) == 7
+    for row in found:
+        parts = [Decimal(row[name]) for name in ("price_move", "spread", "slippage", "fees")]
+        assert sum(parts) == Decimal(row["pnl"]) == Decimal(metrics(con)[row["strategy"]]["equity"]) - opening
+    assert any(Decimal(row["spread"]) > 0 for row in found)  # earned by those who rest
+    assert any(Decimal(row["spread"]) < 0 for row in found)
+
+
+def test_the_parts_of_a_fills_profit_add_up_to_it_and_the_fills_to_the_desk(con: Connection) -> None:
+    desks = {row["strategy"]: row for row in rows(con, "from attribution")}
+    names = ("price_move", "spread", "slippage", "fees", "pnl")
+
+    for name, fills in by_strategy(con, "from fill_attribution").items():
+        for fill in fills:
+            assert sum(Decimal(fill[part]) for part in names[:-1]) == Decimal(fill["pnl"])
+        for part in names:
+            rounding = Decimal(len(fills) + 2) * Decimal("1e-12")
+            assert abs(sum(Decimal(fill[part]) for fill in fills) - Decimal(desks[name][part])) <= rounding
+
+
+def test_the_price_move_is_what_trading_at_the_mids_would_have_made(con: Connection) -> None:
+    marks_of = {row["symbol"]: Decimal(repr(row["mark"])) for row in rows(con, "from symbol_pnl")}
+    mids = {(row["strategy"], row["seq"]): row["mid_at_arrival"] for row in rows(con, "from fills")}
+
+    for fill in rows(con, "from fill_attribution"):
+        mid = Decimal(repr(mids[fill["strategy"], fill["seq"]]))
+        signed = Decimal(fill["quantity"]) * (1 if fill["side"] in ("buy", "cover") else -1)
+        assert abs(signed * (marks_of[fill["symbol"]] - mid) - Decimal(fill["price_move"])) <= Decimal("3e-12")
+
+
+def test_what_an_earlier_ledger_did_not_have_is_unknown_in_it(place: Place, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(place.folder / "run", run)
+    for segment in (run / "ledger").glob("*.parquet"):
+        table = pq.read_table(segment)
+        later = [
+            "left",
+            "queue_ahead",
+            "stop_price",
+            "spread_cost",
+            "slippage_cost",
+            "mid_at_arrival",
+            "mid_at_decision",
+        ]
+        pq.write_table(table.drop_columns(later), segment)
+
+    con = open_run(run)
+
+    assert rows(con, "select distinct spread from attribution") == [{"spread": "0"}]
+    assert {row["status"] for row in rows(con, "select distinct status from orders")} >= {"filled", "canceled"}
+    assert len(rows(con, "from metrics")) == 7
 
 
 def test_the_report_shows_the_ratios_and_how_they_are_made(place: Place) -> None:

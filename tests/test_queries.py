@@ -62,6 +62,11 @@ class History:
     def order_fact(self, kind: type[Any], **rest: Any) -> None:
         self._add(kind, order_id=self._id, **self._about(), **rest)
 
+    def triggered(self) -> None:
+        self._add(
+            events.StopTriggered, order_id=self._id, **self._about(), kind="stop", level=money("2"), price=money("2")
+        )
+
     def mark(self, equity: str | None, cash: str = "80") -> None:
         self._add(events.PortfolioMarked, cash=money(cash), equity=None if equity is None else money(equity))
 
@@ -76,7 +81,7 @@ class History:
     def _about(self) -> dict[str, Any]:
         return {"correlation_id": self._id, "symbol": BTC}
 
-    def _add(self, kind: type[Any], **fields: Any) -> None:
+    def _add(self, kind: type[Any], /, **fields: Any) -> None:
         seq = len(self.events)
         self.events.append(kind(strategy=self.name, seq=seq, tick_seq=seq, ts=seq * SECOND, **fields))
 
@@ -162,7 +167,18 @@ def test_an_order_knows_what_became_of_it(console: Console) -> None:
     desk.signal()
     desk.order(quantity=money("3"))
     desk.fill("1")
-    desk.fill("2")
+    desk.fill("2", left="1")
+    desk.signal()
+    desk.order(quantity=money("3"))
+    desk.fill("1", left="2")
+    desk.fill("2")  # less than it wanted, and over: a sell was cut to what was held
+    desk.signal()
+    desk.order(quantity=money("1"), stop_price=money("2"))
+    desk.order_fact(events.OrderRested)
+    desk.signal()
+    desk.order(quantity=money("1"), stop_price=money("2"))
+    desk.order_fact(events.OrderRested)
+    desk.triggered()
 
     con = console.over(desk)
 
@@ -174,6 +190,9 @@ def test_an_order_knows_what_became_of_it(console: Console) -> None:
         ("expired", None, 0, 0),
         ("rejected", "because", 0, 0),
         ("partially filled", None, 2, 2),
+        ("filled", None, 2, 2),
+        ("waiting", None, 0, 0),
+        ("triggered", None, 0, 0),
     ]
 
 
@@ -205,6 +224,11 @@ def test_a_fill_has_the_reason_and_metadata_of_its_signal(console: Console) -> N
         "cost": "20",
         "cash": "80",
         "rate": None,
+        "left": None,
+        "mid_at_decision": None,
+        "mid_at_arrival": None,
+        "spread_cost": None,
+        "slippage_cost": None,
         "metadata": '{"fast":1.5}',
     }
 

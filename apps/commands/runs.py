@@ -15,8 +15,8 @@ def sql(
     """Ask DuckDB about a run.
 
     Its views: signals, orders, fills, positions, positions_now, equity, equity_curve, round_trips, leaderboard,
-    metrics, symbol_pnl, events; and of its tape markouts, ticks, trades, quotes, feed. Times are ns UTC:
-    make_timestamp_ns(ts) shows one as a date.
+    metrics, attribution, symbol_pnl, events; and of its tape markouts, fill_attribution, ticks, trades, quotes, feed.
+    Times are ns UTC: make_timestamp_ns(ts) shows one as a date.
     """
     from apps.queries import names_ticks, open_run, rows, table
     from apps.report import print_answer, stdout, to_json
