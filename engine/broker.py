@@ -87,6 +87,8 @@ class Broker:
         portfolio, execution = self.portfolio, self._execution
         order_id = f"{self._name}-{portfolio.orders + 1}"
         arrives_at = at.ts + (latency_ns(execution, order_id) if execution.jitter_ns else execution.latency_ns)
+        if signal.order_id is not None:
+            arrives_at = max(arrives_at, self._arrival(signal.order_id))
         order = Order(
             strategy=self._name,
             seq=portfolio.next_seq,
@@ -110,8 +112,9 @@ class Broker:
             self.next_due = arrives_at
 
     def request_cancel(self, order: Order, correlation_id: str, at: Moment) -> None:
-        """Ask the venue to take an order back."""
-        arrives_at = at.ts + latency_ns(self._execution, f"{order.order_id} cancel", is_cancel=True)
+        """Ask the venue to take an order back. What is sent later on one connection never overtakes the order."""
+        delay_ns = latency_ns(self._execution, f"{order.order_id} cancel", is_cancel=True)
+        arrives_at = max(at.ts + delay_ns, self._arrival(order.order_id))
         self.next_due = min(self.next_due, arrives_at)
         self.emit(
             events.CancelSubmitted(
@@ -125,6 +128,11 @@ class Broker:
                 arrives_at=arrives_at,
             )
         )
+
+    def _arrival(self, order_id: str) -> int:
+        """When an order of this desk reaches the venue, where it is on its way; else any time."""
+        order = self.portfolio.in_flight.get(order_id)
+        return 0 if order is None else order.arrives_at
 
     def abandon(self, reason: str, at: Moment) -> None:
         """Nobody looks after the orders any more: those at the venue are taken back, others will not rest."""

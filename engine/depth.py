@@ -9,7 +9,7 @@ import msgspec
 from engine.book import Book
 from engine.market import Market, Quote
 from engine.money import ZERO, add, of_float, subtract
-from engine.ticks import SELL
+from engine.ticks import NAN, SELL
 
 Level = tuple[float, Decimal | None]
 """A price, and the base units to be had there; None for as many as one likes."""
@@ -51,7 +51,7 @@ class DepthModel:
 
     def __init__(self) -> None:
         self._taken: dict[tuple[str, int, float], _Taken] = {}
-        self._shown = 0.0  # by the level looked at last
+        self._touch = self._quoted = NAN  # of the walk under way: the best price, and what the touch shows there
 
     def levels(self, side: int, symbol: str, quote: Quote, market: Market) -> Iterable[Level]:
         """The touch as last quoted, then the book behind it: quotes are often ahead of the book."""
@@ -61,25 +61,25 @@ class DepthModel:
         return self._walk(-side, symbol, quote, book)
 
     def _walk(self, side: int, symbol: str, quote: Quote, book: Book) -> Iterator[Level]:
-        best, shown = (quote.ask, quote.ask_size) if side == SELL else (quote.bid, quote.bid_size)
+        best, quoted = (quote.ask, quote.ask_size) if side == SELL else (quote.bid, quote.bid_size)
         if not best > 0.0:
             return
-        yield best, self._left(symbol, side, best, shown if shown == shown else book.size(side, best) or 0.0)
+        self._touch, self._quoted = best, quoted
+        yield best, self._left(symbol, side, best, quoted if quoted == quoted else book.size(side, best) or 0.0)
         for price, size in book.levels(side):
             if price > best if side == SELL else price < best:
                 yield price, self._left(symbol, side, price, size)
 
     def _left(self, symbol: str, side: int, price: float, shown: float) -> Decimal:
-        self._shown = shown
-        taken = self._taken.get((symbol, side, price))
+        taken, size = self._taken.get((symbol, side, price)), of_float(shown)
         if taken is None:
-            return of_float(shown)
-        if taken.shown != shown:
-            taken.is_restated = True  # by a quote, of which the book does not know yet
-        return of_float(shown) if taken.is_restated else max(subtract(of_float(shown), taken.quantity), ZERO)
+            return size
+        if price == self._touch and self._quoted == self._quoted:
+            taken.quote(shown)
+        return size if taken.is_restated else max(subtract(size, taken.quantity), ZERO)
 
     def take(self, side: int, symbol: str, price: float, quantity: Decimal, market: Market) -> None:
-        """Remember it, until the venue speaks of the level, which is the one looked at last."""
+        """Remember it, until the venue speaks of the level."""
         book = market.book(symbol)
         if book is None:
             return
@@ -88,25 +88,39 @@ class DepthModel:
         if taken is not None and not taken.is_restated:
             taken.quantity = add(taken.quantity, quantity)
             return
-        for old, restated in list(self._taken.items()):
-            if restated.is_restated:
-                del self._taken[old]
-                market.forget(restated)
-        taken = self._taken[key] = _Taken(side=-side, price=price, quantity=quantity, shown=self._shown)
+        self._forget(market)
+        quoted = self._quoted if price == self._touch else NAN
+        taken = self._taken[key] = _Taken(side=-side, price=price, quantity=quantity, quoted=quoted)
         book.watch(taken)
+
+    def _forget(self, market: Market) -> None:
+        """Drop what the venue has restated."""
+        for key, taken in list(self._taken.items()):
+            if taken.is_restated:
+                del self._taken[key]
+                market.forget(taken)
 
 
 class _Taken(msgspec.Struct, kw_only=True, eq=False):
-    """What the desk took from a level that showed so much: a watcher of the book."""
+    """What the desk took from a level: a watcher of the book.
+
+    quoted:  base units that the touch showed at the level when the desk last looked, NaN where it was not the touch.
+    """
 
     side: int
     price: float
     quantity: Decimal
-    shown: float
+    quoted: float
     is_restated: bool = False
 
     def show(self, size: float) -> None:
         self.is_restated = True
+
+    def quote(self, size: float) -> None:
+        """The level is the touch, and shows `size` there: another size than before is news of the level too."""
+        if self.quoted == self.quoted and self.quoted != size:
+            self.is_restated = True
+        self.quoted = size
 
 
 def fill_model(name: str) -> FillModel:

@@ -50,7 +50,6 @@ class Desk:
         "_because",
         "_broker",
         "_emit",
-        "_has_latency",
         "_market",
         "_on_failure",
         "_risk",
@@ -98,7 +97,6 @@ class Desk:
         self._broker = Broker(strategy.name, execution, self._hear)
         self._emit = self._broker.emit
         self.portfolio = self._broker.portfolio
-        self._has_latency = execution.latency_ns > 0
         self._on_failure = on_failure
         self._risk = None if risk == NO_LIMITS else RiskDesk(risk)
         self._because: dict[str, Signal] = {}
@@ -214,10 +212,11 @@ class Desk:
             for signal in signals:
                 if self.is_asked:
                     self._raise(signal, at)
-        if not self._has_latency:
+        due = self._broker.next_due
+        if due <= at.ts:
             self.advance(at)
-        elif self._broker.next_due < self.wake:
-            self.wake = self._broker.next_due
+        elif due < self.wake:
+            self.wake = due
 
     def fail(self, where: str, error: BaseException, at: Moment) -> None:
         """The strategy is not asked again. Its exits stay in force; its resting orders are taken back."""

@@ -14,6 +14,7 @@ from engine.events import Event, OrderFilled
 from engine.execution import ExecutionConfig
 from engine.market import Market
 from engine.portfolio import Portfolio
+from engine.risk import NO_LIMITS, RiskLimits
 from engine.signals import Signal, Strategy, trigger_of
 from engine.ticks import (
     BUY,
@@ -112,6 +113,12 @@ def other(ts: int, symbol: str | None = None) -> Message:
     return Message(ts, (Tick(kind=Kind.OTHER, symbol=symbol),))
 
 
+def note_of(tick: Tick) -> dict[str, Any]:
+    """What a feed row says, as a dictionary."""
+    said: dict[str, Any] = msgspec.json.decode(tick.note or "{}")
+    return said
+
+
 class Venue:
     """Gives every row the touch as known after it, as a decoder does. Books and quotes share one touch."""
 
@@ -136,8 +143,7 @@ class Venue:
         return rows
 
     def _forget(self, row: Tick) -> None:
-        event = msgspec.json.decode(row.note or "{}").get("event")
-        if event not in FEED_LOST:
+        if note_of(row).get("event") not in FEED_LOST:
             return
         for symbol in [row.symbol] if row.symbol else [*self._touch, *self._books]:
             self._touch[symbol] = UNKNOWN
@@ -276,15 +282,18 @@ def desk_of(
     maker_bps: str = "0",
     taker_bps: str = "0",
     slippage_bps: str = "0",
+    risk: RiskLimits = NO_LIMITS,
+    **execution: Any,
 ) -> Desk:
-    """A desk without costs and delays, unless told."""
-    execution = ExecutionConfig(
+    """A desk without costs and delays, unless told; `execution` is what else an ExecutionConfig takes."""
+    config = ExecutionConfig(
         maker_bps=Decimal(maker_bps),
         taker_bps=Decimal(taker_bps),
         slippage_bps=Decimal(slippage_bps),
         latency_ns=latency_ns,
+        **execution,
     )
-    return Desk(strategy, cash=Decimal(cash), currency=currency, execution=execution)
+    return Desk(strategy, cash=Decimal(cash), currency=currency, execution=config, risk=risk)
 
 
 class Bench:
@@ -331,7 +340,7 @@ class Bench:
 
 def a_desk(decide: Decide | None = None, **rest: Any) -> Bench:
     """A desk on the bench; takes what `a_strategy` and `desk_of` take."""
-    of_desk = ("cash", "currency", "latency_ns", "maker_bps", "taker_bps", "slippage_bps")
+    of_desk = {"cash", "currency", "risk", *ExecutionConfig.__struct_fields__}
     settings = {key: rest.pop(key) for key in of_desk if key in rest}
     return Bench(desk_of(a_strategy(decide, **rest), **settings))
 

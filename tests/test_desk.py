@@ -14,6 +14,7 @@ from hypothesis import given
 
 from engine.digest import canonical_lines
 from engine.events import (
+    CancelSubmitted,
     Event,
     OrderCanceled,
     OrderFilled,
@@ -50,7 +51,8 @@ from tests.builders import (
     the,
     trade,
 )
-from tests.random_markets import Cast, Move, casts, desks_of, market_of, moves
+from tests.random_desks import Cast, casts, desks_of
+from tests.random_markets import Move, market_of, moves
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -394,7 +396,7 @@ def lives_of(events: Iterable[Event]) -> dict[str, list[str]]:
     lives: dict[str, list[str]] = {}
     for event in events:
         order_id = getattr(event, "order_id", None)
-        if order_id is not None and type(event).__name__ != "CancelSubmitted":
+        if order_id is not None and not isinstance(event, SignalRaised | CancelSubmitted):
             lives.setdefault(order_id, [""]).append(type(event).__name__)
     return lives
 

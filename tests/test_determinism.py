@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import ledgers, lines, replay
-from tests.random_markets import SYMBOLS, TRIGGERS, Cast, Move, casts, desks_of, market_of, moves
+from tests.random_desks import TRIGGERS, Cast, casts, desks_of
+from tests.random_markets import SYMBOLS, Move, market_of, moves
 
 TRADE = TRIGGERS.index("trade")
 TIMED = frozenset({"candle:1s", "every:7s"})
@@ -22,7 +23,7 @@ def test_the_shortcuts_give_the_same_events_as_walking_every_row(moves: list[Mov
 
 @given(moves, casts)
 def test_the_shortcuts_for_trades_of_one_symbol_give_the_same_events_too(moves: list[Move], casts: list[Cast]) -> None:
-    tape = market_of(move._replace(symbol=0, detail=move.detail // 2 * 2) for move in moves)
+    tape = market_of([move._replace(symbol=0, detail=move.detail // 2 * 2) for move in moves])
     casts = [cast._replace(trigger=cast.trigger if TRIGGERS[cast.trigger] in TIMED else TRADE) for cast in casts]
 
     short = replay(desks_of(casts), tape)

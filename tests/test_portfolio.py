@@ -9,9 +9,6 @@ from hypothesis import given
 
 from engine.digest import canonical_lines
 from engine.events import Event, OrderFilled, PortfolioMarked, PortfolioOpened
-from engine.execution import assets
-from engine.money import QUANTUM
-from engine.portfolio import Portfolio
 from tests.builders import (
     BTC,
     ETH,
@@ -29,7 +26,8 @@ from tests.builders import (
     state_of,
     the,
 )
-from tests.random_markets import Cast, Move, casts, desks_of, market_of, moves
+from tests.random_desks import Cast, casts, desks_of
+from tests.random_markets import Move, market_of, moves
 
 _decode = msgspec.json.Decoder(Event).decode
 
@@ -63,74 +61,6 @@ def test_a_ledger_read_back_from_its_canonical_lines_folds_to_the_same_state(
         read = [_decode(line) for line in canonical_lines(own(events, desk.name)).splitlines()]
         assert read == own(events, desk.name)
         assert state_of(folded(read)) == state_of(desk.portfolio)
-
-
-# -- the identities ------------------------------------------------------------------------------------------------
-
-
-class Books:
-    """The desk's books kept a second time, from opening cash, fills and their realized PnL alone."""
-
-    def __init__(self) -> None:
-        self.balances: dict[str, Decimal] = {}
-        self._released: dict[str, tuple[Decimal, Decimal]] = {}
-
-    def take(self, event: Event) -> None:
-        if isinstance(event, PortfolioOpened):
-            self._add(event.currency, event.cash)
-        if isinstance(event, OrderFilled):
-            base, quote_currency = assets(event.symbol)
-            position, cost = self._released.get(event.symbol, (Decimal(0), Decimal(0)))
-            self._add(base, event.position - position)
-            self._add(quote_currency, event.realized - (event.cost - cost))
-            self._released[event.symbol] = (event.position, event.cost)
-
-    def _add(self, asset: str, amount: Decimal) -> None:
-        self.balances[asset] = self.balances.get(asset, Decimal(0)) + amount
-
-
-@given(moves, casts)
-def test_balances_are_opening_plus_realized_minus_cost_after_every_event(moves: list[Move], casts: list[Cast]) -> None:
-    desks = desks_of(casts)
-
-    events = replay(desks, market_of(moves))
-
-    for desk in desks:
-        portfolio, books = Portfolio(), Books()
-        for event in own(events, desk.name):
-            portfolio.apply(event)
-            books.take(event)
-            assert portfolio.balances == books.balances
-
-
-@given(moves, casts)
-def test_what_is_owned_is_never_below_zero_where_nobody_shorts(moves: list[Move], casts: list[Cast]) -> None:
-    desks = desks_of(casts, can_short=False)
-
-    events = replay(desks, market_of(moves))
-
-    for desk in desks:
-        portfolio = Portfolio()
-        for event in own(events, desk.name):
-            portfolio.apply(event)
-            assert min(portfolio.balances.values()) >= 0
-            assert all(position.quantity > 0 for position in portfolio.positions.values())
-
-
-@given(moves, casts)
-def test_a_fill_never_exceeds_its_order(moves: list[Move], casts: list[Cast]) -> None:
-    orders = {}
-
-    for event in replay(desks_of(casts), market_of(moves)):
-        if type(event).__name__ == "OrderSubmitted":
-            orders[event.order_id] = event
-        if isinstance(event, OrderFilled):
-            order = orders.pop(event.order_id)
-            assert order.quantity is None or event.quantity <= order.quantity
-            assert order.notional is None or event.quantity * event.price <= order.notional + QUANTUM
-            if order.limit_price is not None:
-                is_buying = order.side in {"buy", "cover"}
-                assert event.price <= order.limit_price if is_buying else event.price >= order.limit_price
 
 
 @given(moves, casts)

@@ -33,7 +33,8 @@ from tests.builders import (
     the,
     trade,
 )
-from tests.random_markets import Cast, Move, casts, desks_of, market_of, moves
+from tests.random_desks import Cast, casts, desks_of
+from tests.random_markets import Move, market_of, moves
 
 
 def test_shorting_50_dollars_does_not_raise_equity_by_50() -> None:

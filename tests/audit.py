@@ -1,0 +1,159 @@
+"""A second opinion on what a desk's ledger says: the money, the orders and the market, kept again by other means."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from engine.events import Event, OrderFilled, OrderSubmitted, PortfolioOpened, SignalRaised, StopTriggered
+from engine.execution import assets
+from engine.ticks import FEED_LOST, LAST_OF_MESSAGE, SNAPSHOT, Kind, Tick
+from tests.builders import Tape, note_of
+
+NOTHING = Decimal(0)
+Level = tuple[str, int, float]
+"""A symbol, bid (+1) or ask (-1), and a price."""
+
+
+class Books:
+    """The desk's balances, from opening cash, fills and their realized PnL alone."""
+
+    def __init__(self) -> None:
+        self.balances: dict[str, Decimal] = {}
+        self._released: dict[str, tuple[Decimal, Decimal]] = {}
+
+    def take(self, event: Event) -> None:
+        """The next fact."""
+        if isinstance(event, PortfolioOpened):
+            self._add(event.currency, event.cash)
+        if isinstance(event, OrderFilled):
+            base, quote_currency = assets(event.symbol)
+            position, cost = self._released.get(event.symbol, (NOTHING, NOTHING))
+            self._add(base, event.position - position)
+            self._add(quote_currency, event.realized - (event.cost - cost))
+            self._released[event.symbol] = (event.position, event.cost)
+
+    def _add(self, asset: str, amount: Decimal) -> None:
+        self.balances[asset] = self.balances.get(asset, NOTHING) + amount
+
+
+class Orders:
+    """What each order asked for, and what has traded of it."""
+
+    def __init__(self) -> None:
+        self._sent: dict[str, OrderSubmitted] = {}
+        self._traded: dict[str, Decimal] = {}
+
+    def take(self, event: Event) -> None:
+        """The next fact: no order may trade more than it asked for, nor at a worse price."""
+        if isinstance(event, OrderSubmitted):
+            self._sent[event.order_id] = event
+        if isinstance(event, OrderFilled):
+            self._fill(event, self._sent[event.order_id])
+
+    def _fill(self, filled: OrderFilled, order: OrderSubmitted) -> None:
+        amount = filled.quantity if order.notional is None else round(filled.quantity * filled.price, 12)
+        traded = self._traded[order.order_id] = self._traded.get(order.order_id, NOTHING) + amount
+        wanted = order.quantity if order.notional is None else order.notional
+        assert wanted is not None and filled.quantity > 0 and traded <= wanted
+        if order.notional is None:  # filled + open = submitted; what is canceled later is what was open then
+            assert traded + (filled.left or NOTHING) == wanted
+        elif filled.left is not None:
+            assert traded + filled.left == wanted
+        if order.limit_price is not None:
+            is_buying = order.side in {"buy", "cover"}
+            assert filled.price <= order.limit_price if is_buying else filled.price >= order.limit_price
+
+
+class Shown:
+    """What the venue has shown, row by row, and how much of it the desk has used since."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+        self._rows = 0
+        self._books: dict[str, dict[tuple[int, float], float]] = {}
+        self._coming: dict[str, dict[tuple[int, float], float]] = {}
+        self._touch: dict[str, tuple[float, float, float, float]] = {}
+        self._used: dict[Level, Decimal] = {}
+        self._most: dict[Level, float] = {}
+
+    def read(self, rows: int) -> None:
+        """What stands in the first `rows` of the tape is known."""
+        while self._rows < rows:
+            self._row(self._tape.ticks[self._rows])
+            self._rows += 1
+
+    def _row(self, tick: Tick) -> None:
+        symbol = tick.symbol or ""
+        if tick.kind == Kind.FEED and note_of(tick).get("event") in FEED_LOST:
+            for lost in [symbol] if symbol else list(self._books):
+                self._books.pop(lost, None)
+                self._coming.pop(lost, None)
+        if tick.kind == Kind.BOOK:
+            self._level(symbol, tick)
+        before, now = self._touch.get(symbol), (tick.bid, tick.bid_size, tick.ask, tick.ask_size)
+        if symbol and now != before:
+            self._touch[symbol] = now
+            for side, price in ((1, tick.bid), (-1, tick.ask)):
+                self._restate((symbol, side, price))
+
+    def _level(self, symbol: str, tick: Tick) -> None:
+        if tick.flags & SNAPSHOT:
+            coming = self._coming.setdefault(symbol, {})
+            coming[tick.side, tick.price] = tick.size
+            if tick.flags & LAST_OF_MESSAGE:
+                self._books[symbol] = self._coming.pop(symbol)
+                for level in list(self._used):
+                    if level[0] == symbol:
+                        self._restate(level)
+        elif symbol in self._books:
+            self._books[symbol][tick.side, tick.price] = tick.size
+        self._restate((symbol, tick.side, tick.price))
+
+    def _restate(self, level: Level) -> None:
+        self._used.pop(level, None)
+        self._most.pop(level, None)
+
+    def take(self, filled: OrderFilled) -> None:
+        """A taker's fill without slippage: at a level that was shown, and no more than what was left of it."""
+        side = -1 if filled.side in {"buy", "cover"} else 1
+        bid, bid_size, ask, ask_size = self._touch[filled.symbol]
+        best, best_size = (bid, bid_size) if side > 0 else (ask, ask_size)
+        book, price = self._books.get(filled.symbol), float(filled.price)
+        if book is None:
+            assert price == best or best != best
+            return
+        assert price == best or book.get((side, price), 0.0) > 0.0, (filled, book)
+        level = (filled.symbol, side, price)
+        size = best_size if price == best and best_size == best_size else book.get((side, price), 0.0)
+        most = self._most[level] = max(self._most.get(level, 0.0), size)
+        used = self._used[level] = self._used.get(level, NOTHING) + filled.quantity
+        assert used <= Decimal(repr(most)), (filled, used, most)
+
+    def give(self, fills: Sequence[OrderFilled]) -> None:
+        """All that one desk's resting orders got at the last row read: the market came to them, and had as much."""
+        tick, traded = self._tape.ticks[self._rows - 1], NOTHING
+        for filled in fills:
+            assert filled.symbol == tick.symbol
+            price, is_bid = float(filled.price), filled.side in {"buy", "cover"}
+            is_through = tick.kind == Kind.TRADE and (tick.price < price if is_bid else tick.price > price)
+            if is_through or (tick.ask <= price if is_bid else tick.bid >= price):
+                continue
+            assert tick.kind == Kind.TRADE and tick.price == price
+            traded += filled.quantity
+            assert traded <= Decimal(repr(tick.size)), (fills, tick)
+
+
+def audit_market(ledger: Iterable[Event], tape: Tape) -> None:
+    """Hold every fill of one desk, which pays no slippage and owes nothing, against what the tape showed."""
+    shown, asked_at, given = Shown(tape), -1, list[OrderFilled]()
+    for event in ledger:
+        if given and given[-1].tick_seq != event.tick_seq:
+            given = []
+        if isinstance(event, SignalRaised | StopTriggered):
+            asked_at = event.tick_seq  # from here on the row itself is known
+        if isinstance(event, OrderFilled) and event.liquidity == "maker":
+            shown.read(event.tick_seq + 1)
+            given.append(event)
+            shown.give(given)
+        elif isinstance(event, OrderFilled):
+            shown.read(event.tick_seq + (asked_at == event.tick_seq))
+            shown.take(event)
