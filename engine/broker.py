@@ -413,7 +413,7 @@ class Broker:
             wants = wanted(order)
         quantity = wants if by_notional is None else floor_divide(wants, price, lot)
         if side == "sell":
-            quantity = min(quantity, held, portfolio.balances.get(base, ZERO))
+            quantity = min(quantity, held, portfolio.available(base))
         elif side == "cover":
             quantity = min(quantity, negate(held))
         if quantity <= ZERO and side in _NOTHING_LEFT:

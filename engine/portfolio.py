@@ -140,7 +140,10 @@ class Portfolio:
         self.cancels = [cancel for cancel in self.cancels if cancel.order_id != ended.order_id]
         order = self._remove(ended.order_id)
         held = self.position(order.symbol).quantity
-        is_still_held = held > ZERO if order.side == "sell" else held < ZERO
+        if order.side == "sell":  # what was spent on another market cannot be sold any more
+            is_still_held = held > ZERO and self.balance(assets(order.symbol)[0]) > ZERO
+        else:
+            is_still_held = held < ZERO
         if order.purpose in ("stop_loss", "take_profit") and is_still_held and order.symbol not in self.exits:
             # The exit could not be carried out: what it protected still needs it.
             self.exits[order.symbol] = Exit(order.stop_loss, order.take_profit, order.correlation_id)
@@ -199,12 +202,18 @@ class Portfolio:
             if order_id != besides:
                 order = self.order(order_id)
                 if order is not None and assets(order.symbol)[1] == quote:
-                    total = add(total, amount)
+                    total = add(total, amount if order.replaces is None else self._beyond(amount, order, besides))
         return total
+
+    def _beyond(self, amount: Decimal, order: Order, besides: str) -> Decimal:
+        """What an order sets aside beyond that of the one it replaces: of the two only one will be open."""
+        old = self.reserves.get(order.replaces or "", ZERO) if order.replaces != besides else ZERO
+        return max(subtract(amount, old), ZERO)
 
     def available(self, asset: str) -> Decimal:
         """Units of `asset` that no open order has been promised."""
-        return subtract(self.balance(asset), self.reserved(asset))
+        balance = self.balances.get(asset, ZERO)
+        return subtract(balance, self.reserved(asset)) if self.reserves else balance
 
     def unrealized(self, symbol: str, price: Decimal) -> Decimal:
         """Quote currency that closing `symbol` at `price` would realize, fees aside."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from engine.events import Event, OrderFilled, OrderSubmitted, PortfolioOpened, SignalRaised, StopTriggered
+from engine.events import Event, OrderFilled, OrderRested, OrderSubmitted, PortfolioOpened, SignalRaised, StopTriggered
 from engine.execution import assets
 from engine.ticks import FEED_LOST, LAST_OF_MESSAGE, SNAPSHOT, Kind, Tick
 from tests.builders import Tape, note_of
@@ -144,12 +144,18 @@ class Shown:
 
 def audit_market(ledger: Iterable[Event], tape: Tape) -> None:
     """Hold every fill of one desk, which pays no slippage and owes nothing, against what the tape showed."""
-    shown, asked_at, given = Shown(tape), -1, list[OrderFilled]()
+    shown, asked_at, given, arrived = Shown(tape), -1, list[OrderFilled](), dict[str, tuple[int, int]]()
     for event in ledger:
         if given and given[-1].tick_seq != event.tick_seq:
             given = []
-        if isinstance(event, SignalRaised | StopTriggered):
+        if isinstance(event, OrderRested):
+            arrived[event.order_id] = event.tick_seq, event.ts
+        if isinstance(event, StopTriggered) and event.ts == tape.ts[event.tick_seq]:
+            if arrived.get(event.order_id or "") == (event.tick_seq, event.ts) and asked_at != event.tick_seq:
+                return  # it arrived just when a row came, and nobody can tell which of the two it was triggered by
             asked_at = event.tick_seq  # from here on the row itself is known
+        if isinstance(event, SignalRaised):
+            asked_at = event.tick_seq
         if isinstance(event, OrderFilled) and event.liquidity == "maker":
             shown.read(event.tick_seq + 1)
             given.append(event)
