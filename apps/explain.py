@@ -2,18 +2,17 @@
 
 import re
 from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from apps.explain_fill import Settlement, settlement
+from apps.explain_words import FORCED, answer, moment_answer, told
 from apps.ingredients import Ingredients, ingredients
 from apps.plain import amount, plain
 from apps.problems import UserProblem, nearest
-from apps.retracing import Decision, Retraced, retrace
-from apps.silence import why_not_asked
+from apps.retracing import Decision, retrace
 from engine import events
 from engine.events import Event
 from engine.portfolio import Portfolio
@@ -88,8 +87,7 @@ def explain_event(run: Path, name: str, *, is_event: bool = False) -> Explanatio
     target = _target(name, strategy, number, recorded, is_signal=is_signal, is_event=is_event)
     made_of = ingredients(run, manifest, only=strategy)
     life = _life(target, recorded)
-    asked_at = _decision_seq(target, life)
-    done = retrace(made_of, target.tick_seq + 1, {asked_at})
+    done = retrace(made_of, target.tick_seq + 1, _decision_seqs(target, life))
     before, after = _folded(done.events, target.seq)
     decision = _for_symbol(done.decisions, getattr(target, "symbol", None))
     fill = target if isinstance(target, events.OrderFilled) else None
@@ -97,14 +95,14 @@ def explain_event(run: Path, name: str, *, is_event: bool = False) -> Explanatio
         run=str(run),
         strategy=strategy,
         question=f"{strategy}-{target.seq} {type(target).__name__}",
-        answer=_answer(target, life, decision, manifest),
+        answer=answer(target, life),
         ts=target.ts,
         tick_seq=target.tick_seq,
         event=_as_json(target),
         is_same=_is_same(done.events, recorded),
         decision=decision,
         life=[_step(event, life[0].ts) for event in life],
-        settlement=None if fill is None else settlement(made_of, fill, _order(fill, life), before),
+        settlement=None if fill is None else settlement(made_of, fill, life, before),
         execution=plain(made_of.config.desks[strategy].execution),
         before=money_of(before),
         after=money_of(after),
@@ -135,7 +133,7 @@ def explain_moment(run: Path, strategy: str, at_ns: int) -> Explanation:
         run=str(run),
         strategy=strategy,
         question=f"{strategy} at tick {seq}",
-        answer=_moment(decision if first.decisions else None, here, made_of, done, seq),
+        answer=moment_answer(decision if first.decisions else None, here, made_of, done, seq),
         ts=row.ts_recv,
         tick_seq=seq,
         event=None,
@@ -161,7 +159,8 @@ def money_of(portfolio: Portfolio) -> dict[str, Any]:
     return {
         "balances": {asset: amount(units) for asset, units in portfolio.balances.items() if units},
         "positions": {symbol: plain(position) for symbol, position in portfolio.positions.items()},
-        "open_orders": [*portfolio.in_flight, *portfolio.resting],
+        "open_orders": [*portfolio.in_flight, *portfolio.resting, *portfolio.waiting],
+        "reserved": {order_id: amount(units) for order_id, units in portfolio.reserves.items()},
         "exits": {symbol: plain(exits) for symbol, exits in portfolio.exits.items()},
         "equity": plain(portfolio.equity),
     }
@@ -227,17 +226,16 @@ def _life(target: Event, recorded: Sequence[Event]) -> list[Event]:
     link = getattr(target, "correlation_id", None)
     if link is None:
         return [target]
-    return [event for event in recorded if getattr(event, "correlation_id", None) == link]
+    life = [event for event in recorded if getattr(event, "correlation_id", None) == link]
+    calls = [event for event in recorded if isinstance(event, events.MarginCalled)]
+    forced = {event.tick_seq for event in life if isinstance(event, events.OrderSubmitted) and event.purpose == FORCED}
+    return sorted([*life, *(call for call in calls if call.tick_seq in forced)], key=lambda event: event.seq)
 
 
-def _decision_seq(target: Event, life: Sequence[Event]) -> int:
-    raised = next((event for event in life if isinstance(event, events.SignalRaised)), target)
-    return raised.tick_seq
-
-
-def _order(fill: events.OrderFilled, life: Sequence[Event]) -> events.OrderSubmitted:
-    [order] = [event for event in life if isinstance(event, events.OrderSubmitted) and event.order_id == fill.order_id]
-    return order
+def _decision_seqs(target: Event, life: Sequence[Event]) -> set[int]:
+    """The tick at which the strategy was asked; none for what no call of it led to."""
+    led = [event for event in life if isinstance(event, events.SignalRaised | events.StrategyFailed)]
+    return {led[0].tick_seq} if led else set()
 
 
 def _for_symbol(decisions: Sequence[Decision], symbol: str | None) -> Decision | None:
@@ -263,49 +261,6 @@ def _seq_at(made_of: Ingredients, manifest: Manifest, at_ns: int) -> int:
     raise AssertionError("a time of the run has a tick before it")
 
 
-# -- in words ----------------------------------------------------------------------------------------------------
-
-
-def _answer(target: Event, life: Sequence[Event], decision: Decision | None, manifest: Manifest) -> str:
-    raised = next((event for event in life if isinstance(event, events.SignalRaised)), None)
-    because = f", reason {raised.reason!r}" if raised is not None and raised.reason else ""
-    match target:
-        case events.OrderFilled():
-            order = _order(target, life)
-            why = f"its signal to {raised.action}{because}" if raised is not None else "its signal"
-            if order.purpose != "signal":
-                why = f"the {order.purpose} that {why} had set"
-            deal = f"{target.side} {amount(target.quantity)} {target.symbol} at {amount(target.price)}"
-            return f"{deal}, fee {amount(target.fee)}, as {target.liquidity}: because of {why}."
-        case events.SignalRejected():
-            return f"The signal was rejected: {target.reason}."
-        case events.OrderRejected() | events.OrderCanceled():
-            return f"{_told(target)} ({target.order_id})."
-        case events.StrategyFailed():
-            return f"The strategy failed in {target.where}: {target.exception} at line {target.line}."
-        case events.SignalRaised():
-            return f"The strategy wanted to {target.action} {target.symbol}{because}."
-    return f"{_told(target)}."
-
-
-def _moment(decision: Decision | None, here: Sequence[Event], made_of: Ingredients, done: Retraced, seq: int) -> str:
-    """Why something or nothing happened at the tick `seq`."""
-    rejected = [event for event in here if isinstance(event, events.SignalRejected)]
-    failed = [event for event in here if isinstance(event, events.StrategyFailed)]
-    if failed:
-        return f"The strategy was asked and failed: {failed[0].exception} at line {failed[0].line}."
-    if rejected:
-        return f"The strategy was asked and signaled; the signal was rejected: {rejected[0].reason}."
-    if decision is not None and not decision.answer:
-        return "The strategy was asked and answered None."
-    if decision is not None:
-        wanted = " and ".join(f"{signal.get('action')} {signal.get('symbol')}" for signal in decision.answer)
-        return f"The strategy was asked and signaled: {wanted}."
-    why = why_not_asked(made_of, done.events, seq)
-    last = f"It was last asked at tick {done.last_call_seq}." if done.calls else "It had not been asked before."
-    return f"The strategy was not asked: {why}. {last}"
-
-
 def _is_same(replayed: Sequence[Event], recorded: Sequence[Event]) -> bool:
     """Whether the two agree as far as both go: the ledger of a run that goes on may lag behind."""
     return all(now == was for now, was in zip(replayed, recorded, strict=False))
@@ -318,21 +273,8 @@ def _step(event: Event, since: int) -> Step:
         ts=event.ts,
         tick_seq=event.tick_seq,
         after_ns=event.ts - since,
-        told=_told(event),
+        told=told(event),
     )
-
-
-_SHARED = ("strategy", "seq", "tick_seq", "ts", "correlation_id", "order_id", "symbol")
-
-
-def _told(event: Event) -> str:
-    """What the event says beyond what all of a signal's events share."""
-    parts = []
-    for name, value in msgspec.structs.asdict(event).items():
-        if name not in _SHARED and value not in (None, "", False):
-            parts.append(f"{name} {amount(value) if isinstance(value, Decimal) else value}")
-    words = re.sub(r"(?<!^)(?=[A-Z])", " ", type(event).__name__).lower()
-    return f"{words}: {', '.join(parts)}" if parts else words
 
 
 def _as_json(event: Event) -> dict[str, Any]:

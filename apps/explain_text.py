@@ -85,8 +85,15 @@ def _settled(settlement: Settlement) -> Iterator[str]:
     if met is not None:
         yield f"  bid {met['bid']} x {met['bid_size']}, ask {met['ask']} x {met['ask_size']}, mid {met['mid']}"
     for level in settlement.levels:
-        yield f"  level {amount(level.price)} x {amount(level.size)}, of which {amount(level.taken)}"
-    for name, lines in (("price", settlement.price), ("fee", settlement.fee), ("money", settlement.money)):
+        size = "unknown" if level.size is None else amount(level.size)
+        yield f"  level {amount(level.price)} x {size}, of which it took {amount(level.taken)}"
+    arithmetic = {
+        "price": settlement.price,
+        "costs": settlement.costs,
+        "fee": settlement.fee,
+        "money": settlement.money,
+    }
+    for name, lines in arithmetic.items():
         for number, line in enumerate(lines):
             yield f"{'' if number else name:<7}{line}"
 

@@ -224,7 +224,7 @@ def test_a_fill_has_the_reason_and_metadata_of_its_signal(console: Console) -> N
         "cost": "20",
         "cash": "80",
         "rate": None,
-        "left": None,
+        "remaining": None,
         "mid_at_decision": None,
         "mid_at_arrival": None,
         "spread_cost": None,
