@@ -1,5 +1,6 @@
 """Runs that were killed or stopped: made whole from their tape, and gone on with, as if nothing had happened."""
 
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -184,6 +185,34 @@ def test_a_torn_tail_is_mended_wherever_it_was_cut(crashed: Path) -> None:
     assert 0 < recovery.remade.found == found
     after = events_of(crashed)
     assert {name: own[: len(before[name])] for name, own in after.items()} == before
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_run_is_made_whole_whatever_a_crash_did_to_both_its_files(crashed: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    [log], [tail] = crashed.parent.glob("tape/*.wal"), (crashed / "ledger").glob("*.jsonl")
+    damage(log, chance)
+    damage(tail, chance)
+
+    recovery = recover_run(crashed)
+
+    assert recovery.remade is not None
+    assert verify(crashed).identical
+    assert all([event.seq for event in own] == list(range(len(own))) for own in events_of(crashed).values())
+
+
+def damage(path: Path, chance: random.Random) -> None:
+    """Cut a file off, flip one of its bits, or let it end in zeros; not in its first bytes, which no crash reaches."""
+    data = bytearray(path.read_bytes())
+    at = chance.randrange(2_000, len(data))
+    match chance.randrange(3):
+        case 0:
+            del data[at:]
+        case 1:
+            data[at] ^= 1 << chance.randrange(8)
+        case _:
+            data[at:] = bytes(len(data) - at)
+    path.write_bytes(data)
 
 
 # -- going on
