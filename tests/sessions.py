@@ -37,8 +37,8 @@ def impatient(venue: str) -> Profile:
         first_pause_s=0.01,
         longest_pause_s=0.05,
         attempts_max=1_000,
-        ping_after_s=0.3,
-        dead_after_s=0.6,
+        ping_after_s=1.0,
+        dead_after_s=2.5,
         close_timeout_s=0.2,
         clock_s=0.2,
     )

@@ -39,10 +39,10 @@ SIMULATED = (
     "reorder=0.01",
     "garble=0.01",
     "checksum=0.02",
-    "disconnect=900f",
+    "disconnect=400f",
     "stall=200ms",
-    "half-open=800f",
-    "disconnect=700f,drop=0.01,checksum=0.01,dup=0.01,reorder=0.01,garble=0.005",
+    "half-open=600f",
+    "disconnect=500f,drop=0.01,checksum=0.01,dup=0.01,reorder=0.01,garble=0.005",
 )
 KRAKEN = ("", "drop=0.02", "checksum=0.05", "disconnect=120f", "disconnect=200f,reorder=0.02,garble=0.01")
 BINANCE = ("", "drop=0.003", "dup=0.01", "reorder=0.003", "garble=0.003", "disconnect=1800f", "half-open=3000f")
