@@ -8,15 +8,18 @@ came together, most often one message, where a replay sees them by the ten thous
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import (
     AbstractContextManager,
     AsyncExitStack,
     ExitStack,
+    asynccontextmanager,
+    contextmanager,
     redirect_stderr,
     redirect_stdout,
 )
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
 
@@ -26,6 +29,7 @@ from apps.config import RunConfig, as_json, fingerprint
 from apps.config_file import RecordingFile
 from apps.loader import StrategyFile
 from apps.problems import UserProblem
+from apps.publishing import Place, Publisher, state_of
 from apps.recording import Recording
 from apps.recovery import Past, put_away, take_up
 from apps.serving import simulated_source
@@ -58,6 +62,7 @@ class Session(msgspec.Struct, kw_only=True):
     resumes:    it goes on with a run that is there, rather than begin one.
     clock:      what stamps the messages.
     recording:  how it is kept on disk.
+    publish:    where events are pushed to whoever listens, or None.
     """
 
     profile: Profile
@@ -72,6 +77,7 @@ class Session(msgspec.Struct, kw_only=True):
     resumes: bool = False
     clock: Clock = SYSTEM_CLOCK
     recording: RecordingFile = msgspec.field(default_factory=RecordingFile)
+    publish: Place | None = None
 
 
 class Watcher(Protocol):
@@ -109,61 +115,33 @@ def run_session(session: Session, watcher: Watcher) -> Manifest | None:
             held.enter_context(FolderLock(session.run, RUNNING))
             if session.resumes:
                 past = take_up(session.run)
-        return asyncio.run(_run(session, past, watcher))
+        publisher = held.enter_context(Publisher(session.publish)) if session.publish else None
+        return asyncio.run(_run(session, past, watcher, publisher))
 
 
-async def _run(session: Session, past: Past | None, watcher: Watcher) -> Manifest | None:
+async def _run(session: Session, past: Past | None, watcher: Watcher, publisher: Publisher | None) -> Manifest | None:
     async with AsyncExitStack() as stack:
         stream = stack.enter_context(watcher.showing())
-        url = session.url
-        if session.simulated is not None:
-            wall_ns = session.clock.wall_ns
-            source = simulated_source(session.simulated, after_s=_simulated_s(past, wall_ns()), clock=wall_ns)
-            server = VenueServer(source, speed=1.0)
-            await stack.enter_async_context(server)
-            url = server.url
-        header = LogHeader(
-            venue=session.profile.venue,
-            url=session.profile.address(url),
-            symbols=session.symbols,
-            simulated=session.simulated is not None,
-            created=time.time_ns(),
-            libraries=libraries(),
-        )
+        url = await stack.enter_async_context(_venue(session, past))
+        header = _header(session, url)
         first_conn = past.conn + 1 if past else 0
         feed = Feed(session.profile, session.symbols, url=url, clock=session.clock, first_conn=first_conn)
-
-        def seal() -> None:
-            sealing.nudge()
-            system.say("rotated", part=log.path.name)
-            reports.tell()
-
-        # The log first: its lock keeps a second recorder out. It is closed first, too: what it wrote last is sealed.
-        log = stack.enter_context(_log(session, header, seal))
-        system = stack.enter_context(SystemLog(session.run or session.tape, watcher.tell))
-        sealing = SealingProcess(session.tape)
-        reports = _SealingReports(sealing, system)
-        stack.callback(reports.tell)
-        stack.callback(sealing.close)
-        stack.callback(log.close)
-        recording = Recording(feed, log, header, system, past)
+        recording, system = stack.enter_context(_recorder(session, header, feed, past, watcher))
         trading = _trading(session, header, system, past) if session.run is not None else None
+        if publisher is not None and trading is not None:
+            trading.publish = publisher.send
+            publisher.attend(partial(state_of, recording, trading))
+            watcher.tell(f"events are pushed at {publisher.url}")
         watching = asyncio.create_task(_watch(recording, trading, watcher))
+        stack.callback(watching.cancel)
         _stop_on_signals(feed, session.duration)
         watcher.tell(_begun(session, header))
         system.say("resumed" if past else "started", **_facts(session, header))
-        try:
-            with redirect_stdout(stream), redirect_stderr(stream):
-                follow = trading.follow if trading else _nobody
-                if past is not None:
-                    recording.take([_interruption(session.clock, past.conn)], follow)
-                await recording.run(follow)
-        except Problem as problem:
-            system.say("failed", reason=str(problem))
-            raise
-        finally:
-            watching.cancel()
-            system.say("stopped", records=recording.records, ticks=recording.ticks)
+        with redirect_stdout(stream), redirect_stderr(stream):
+            follow = trading.follow if trading else _nobody
+            if past is not None:
+                recording.take([_interruption(session.clock, past.conn)], follow)
+            await recording.run(follow)
     futile = _nothing_to_trade(feed)
     if futile is not None:
         if trading is not None and past is None:
@@ -172,6 +150,59 @@ async def _run(session: Session, past: Past | None, watcher: Watcher) -> Manifes
             trading.finish(Tape.open(session.tape), str(session.tape))
         raise UserProblem(futile)
     return trading.finish(Tape.open(session.tape), str(session.tape)) if trading else None
+
+
+@asynccontextmanager
+async def _venue(session: Session, past: Past | None) -> AsyncIterator[str | None]:
+    """Where to connect to, None for the venue's own address; a simulated venue is there as long as it is needed."""
+    if session.simulated is None:
+        yield session.url
+        return
+    wall_ns = session.clock.wall_ns
+    source = simulated_source(session.simulated, after_s=_simulated_s(past, wall_ns()), clock=wall_ns)
+    async with VenueServer(source, speed=1.0) as server:
+        yield server.url
+
+
+def _header(session: Session, url: str | None) -> LogHeader:
+    return LogHeader(
+        venue=session.profile.venue,
+        url=session.profile.address(url),
+        symbols=session.symbols,
+        simulated=session.simulated is not None,
+        created=time.time_ns(),
+        libraries=libraries(),
+    )
+
+
+@contextmanager
+def _recorder(
+    session: Session, header: LogHeader, feed: Feed, past: Past | None, watcher: Watcher
+) -> Iterator[tuple[Recording, SystemLog]]:
+    """A recording, with the frame log, the sealing beside it, and the system log that tells of all of them."""
+
+    def seal() -> None:
+        sealing.nudge()
+        system.say("rotated", part=log.path.name)
+        reports.tell()
+
+    # The log first: its lock keeps a second recorder out. It is closed first, too: what it wrote last is sealed.
+    with ExitStack() as stack:
+        log = stack.enter_context(_log(session, header, seal))
+        system = stack.enter_context(SystemLog(session.run or session.tape, watcher.tell))
+        sealing = SealingProcess(session.tape)
+        reports = _SealingReports(sealing, system)
+        stack.callback(reports.tell)
+        stack.callback(sealing.close)
+        stack.callback(log.close)
+        recording = Recording(feed, log, header, system, past)
+        try:
+            yield recording, system
+        except Problem as problem:
+            system.say("failed", reason=str(problem))
+            raise
+        finally:
+            system.say("stopped", records=recording.records, ticks=recording.ticks)
 
 
 def _log(session: Session, header: LogHeader, on_rotate: Callable[[], None]) -> FrameLog:

@@ -60,9 +60,9 @@ class Recording:
         ticks, times = self._assembled(records)
         self.last_ns = times[-1]
         first = self.ticks
-        follow(ticks, times, first, self._symbols)
         was_warm = self.records >= WARM_UP_RECORDS
         self.records += len(records)
+        follow(ticks, times, first, self._symbols)
         self.ticks += len(ticks)
         for seq, tick in enumerate(ticks, start=first):
             if tick.note is not None:

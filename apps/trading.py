@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,6 +21,8 @@ from recorder.runs import Manifest, TapeReference, next_segment, tape_path, writ
 from recorder.system_log import SystemLog
 from recorder.tape import Tape
 
+WAITING_MAX = 1_000
+"""Rows that may wait before they are handed to the engine, whether something comes of them or not."""
 FILLS_SHOWN = 8
 """The newest fills, kept for who watches."""
 
@@ -28,8 +30,9 @@ FILLS_SHOWN = 8
 class Trading:
     """The engine behind a recording: rows in, facts into the ledger and the logs of `run`.
 
-    fills:   the newest, each with the reason of its signal.
-    filled:  how many there were, by strategy.
+    fills:    the newest, each with the reason of its signal.
+    filled:   how many there were, by strategy.
+    publish:  gets the lines of events that are in the ledger; it may not wait.
     """
 
     def __init__(
@@ -46,18 +49,28 @@ class Trading:
         self.fills: deque[tuple[OrderFilled, str]] = deque(maxlen=FILLS_SHOWN)
         self.filled: Counter[str] = Counter()
         self.logs = LogWriter(run)
+        self.publish: Callable[[bytes], None] = lambda lines: None
         self._system = system
         self._run = run
         self._history = past.history if past else History([file.strategy.name for file in strategies])
+        self._ticks: list[Tick] = []
+        self._times: list[int] = []
+        self._first_seq, self._symbols = 0, Symbols()
         self._started = time.perf_counter()
         self._ledger = LiveLedger(run, self._sealed, segments=past.segments if past else (), number=next_segment(run))
 
     def follow(self, ticks: Sequence[Tick], times: Sequence[int], seq: int, symbols: Symbols) -> None:
-        """The rows of what came together; see `Follow`."""
-        self._keep(self.engine.process(batch_of(ticks, times, seq, symbols)))
+        """The rows of what came together; see `Follow`. Rows of which nothing comes wait for others of which it may."""
+        if not self._ticks:
+            self._first_seq, self._symbols = seq, symbols
+        self._ticks += ticks
+        self._times += times
+        if len(self._ticks) > WAITING_MAX or not self.engine.can_wait(ticks, times[-1]):
+            self._process()
 
     def finish(self, tape: Tape, given: str) -> Manifest:
         """The recording is over and sealed: the last marks, the sealed ledger, the manifest with its digests."""
+        self._process()
         self._keep(self.engine.finish())
         self._ledger.close()
         self.logs.close()
@@ -83,6 +96,13 @@ class Trading:
         self.manifest = msgspec.structs.replace(self.manifest, status="failed")
         write_manifest(self._run, self.manifest)
 
+    def _process(self) -> None:
+        """Hand the engine what waits for it, as one batch."""
+        ticks, times = self._ticks, self._times
+        if ticks:
+            self._ticks, self._times = [], []
+            self._keep(self.engine.process(batch_of(ticks, times, self._first_seq, self._symbols)))
+
     def _keep(self, events: Sequence[Event]) -> None:
         if not events:
             return
@@ -91,6 +111,7 @@ class Trading:
             lines += self._history.extend(name, own)
             self.logs.append(name, own)
         self._ledger.append(events, lines)
+        self.publish(lines)
         for event in events:
             if type(event) is OrderFilled:
                 self.filled[event.strategy] += 1

@@ -1,16 +1,19 @@
 """A venue in a process of its own, which sends as evenly, or as fast, as it is told to."""
 
+import hashlib
 import re
 import socket
 import tempfile
 import time
 from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
 from apps.simulator import DEFAULT_MARKETS, simulate
@@ -67,25 +70,33 @@ def _later(payload: bytes, spans: dict[bytes, int], number: int) -> bytes:
 
 
 def run(port: "Connection", count: int, rate: float | None) -> None:
-    """Serve one client: say which port, then send it `count` messages and report when each of them left.
+    """Serve one client: say which port, then send it `count` messages; then tell when each left, and their SHA-256.
 
     rate:  messages a second, each sent for itself; None sends as fast as the client reads.
     """
-    packed: Iterable[bytes] = map(_packed, islice(messages(), count))
+    digest = hashlib.sha256()
+    packed: Iterable[bytes] = map(_packed, _digested(islice(messages(), count), digest))
     if rate is None or rate > CALM:
         packed = list(packed)  # to make a message takes longer than to send it
 
     def handle(connection: ServerConnection) -> None:
         _open(connection)
-        port.send(_send_all(connection.socket, packed, rate))
-        try:
-            connection.recv()  # until the client goes
-        except Exception:
-            server.shutdown()
+        with suppress(OSError, ConnectionClosed):  # a client that was killed
+            sent = _send_all(connection.socket, packed, rate)
+            port.send((sent, digest.hexdigest()))
+            while True:
+                connection.recv()  # until the client goes
+        server.shutdown()
 
     with serve(handle, "127.0.0.1", 0, compression=None) as server:
         port.send(server.socket.getsockname()[1])
         server.serve_forever()
+
+
+def _digested(payloads: Iterable[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
+    for payload in payloads:
+        digest.update(payload)
+        yield payload
 
 
 def _open(connection: ServerConnection) -> None:

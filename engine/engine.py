@@ -17,7 +17,7 @@ from engine.market import Market
 from engine.moments import NEVER, Moment
 from engine.signals import Trigger
 from engine.snapshot import Snapshot, TradeSnapshot
-from engine.ticks import LAST_OF_MESSAGE, NAN, NO_SYMBOL, Kind, TickBatch
+from engine.ticks import LAST_OF_MESSAGE, NAN, NO_SYMBOL, Kind, Tick, TickBatch
 
 _TRIGGERS: dict[str, tuple[Kind, ...]] = {
     "tick": (Kind.TRADE, Kind.QUOTE, Kind.BOOK),
@@ -55,6 +55,7 @@ class Engine:
         self._has_timers = False
         self._wanted: list[int] = []
         self._mask = b""
+        self._stirring = b""
 
     def process(self, batch: TickBatch) -> list[Event]:
         """The facts that these ticks make true, in the order in which they became so."""
@@ -76,6 +77,16 @@ class Engine:
         self.ticks += length
         self.market.end()
         return out
+
+    def can_wait(self, ticks: Sequence[Tick], ts: int) -> bool:
+        """These rows, the latest of them at `ts`, make nothing true: they may as well come with the ones after them."""
+        if not self._is_open or ts >= self._wake or self._must_walk_all():
+            return False
+        stirring = self._stirring
+        for tick in ticks:  # a plain loop: it runs for every message of a session
+            if stirring[tick.kind]:
+                return False
+        return True
 
     def finish(self) -> list[Event]:
         """The tape is over: every desk is marked a last time, and its strategy told."""
@@ -108,6 +119,9 @@ class Engine:
         self._has_timers = any(desk.strategy.trigger.is_timed for desk in self._planned)
         self._wanted = [kind for kind in range(len(Kind)) if self._plan[kind]]
         self._mask = bytes(code in self._wanted for code in range(256))
+        # By kind alone: the symbol of a row that waits may be one that nobody has heard of yet.
+        asking = {kind for desk in self._planned for kind in _TRIGGERS[desk.strategy.trigger.kind]}
+        self._stirring = bytes(code in asking or code == _FEED for code in range(256))
 
     def _must_walk_all(self) -> bool:
         """Whether every tick may matter: something rests, or a lost symbol may speak again."""

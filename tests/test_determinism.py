@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import ledgers, lines, replay
+from engine.engine import Engine
+from tests.builders import batches, ledgers, lines, replay
 from tests.random_desks import TRIGGERS, Cast, casts, desks_of
 from tests.random_markets import SYMBOLS, Move, market_of, moves
 
@@ -50,6 +51,17 @@ def test_batches_of_one_two_and_seven_rows_give_the_same_events(moves: list[Move
 
     for rows in (1, 2, 7):
         assert lines(replay(desks_of(casts), tape, range(0, len(tape), rows))) == whole
+
+
+@given(moves, casts)
+def test_nothing_comes_of_rows_that_may_wait_for_later_ones(moves: list[Move], casts: list[Cast]) -> None:
+    tape = market_of(moves)
+    engine = Engine(desks_of(casts))
+
+    for row, batch in enumerate(batches(tape, range(len(tape)))):
+        may_wait = engine.can_wait([tape.ticks[row]], tape.ts[row])
+        events = engine.process(batch)
+        assert not (may_wait and events)
 
 
 @given(moves, casts)

@@ -58,10 +58,17 @@ def live(
     ] = None,
     dashboard: Annotated[bool, typer.Option("--dashboard", help="Show it in a browser, on loopback.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the dashboard; 0 takes a free one.")] = 8501,
+    publish: Annotated[
+        str | None, typer.Option(metavar="URL", help="Push events to WebSocket clients of, say, ws://127.0.0.1:9100.")
+    ] = None,
+    publish_to_others: Annotated[
+        bool, typer.Option("--publish-to-others", help="Let --publish listen where other machines can reach it.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Record a venue and run strategies on it as it happens; Ctrl+C ends it with a report."""
     from apps.live import run_session
+    from apps.publishing import place_of
     from apps.report import print_replay, replay_json, stdout, to_json
     from apps.resuming import resumed_session
     from apps.watching import print_next_steps
@@ -85,6 +92,10 @@ def live(
         )
         session = resumed_session(find_run(resume, RUNS), venue=venue, url=url)
     session.duration = seconds(duration)
+    if publish is not None:
+        session.publish = place_of(publish, lets_others_in=publish_to_others)
+        if publish_to_others:
+            print(f"--publish {publish}: whoever reaches this address can read all portfolios", file=sys.stderr)
     run = session.run
     assert run is not None
     with dashboard_beside(run, port) if dashboard else nullcontext():
