@@ -53,3 +53,11 @@ sample:
 # The shipped strategies over a tape.
 replay tape="data/sample.parquet" *args:
     wspt replay {{ tape }} {{ args }}
+
+# Runs in a browser.
+dash *args:
+    wspt dashboard {{ args }}
+
+# Every page of the dashboard as a picture, at 1400x900 and 800x1200: `just screenshots RUN FOLDER`.
+screenshots *args:
+    python docs/screenshots.py {{ args }}

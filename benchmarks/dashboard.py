@@ -8,7 +8,6 @@ under 1 s on average.
 import os
 import random
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -137,7 +136,7 @@ def measure(home: Path, sessions: int) -> None:
     run = LongRun(home)
     with Dashboard(home, str(run.path)) as dashboard, chromium() as browser:
         pages = [browser.new_page(viewport={"width": 1400, "height": 900}) for _ in range(sessions)]
-        _ready(dashboard.url)
+        dashboard.wait_until_it_listens()
         paints = [_paint(page, dashboard.url) for page in pages]
         again = _paint(pages[0], dashboard.url)
         for page in pages:
@@ -188,18 +187,6 @@ def _paint(page: Any, url: str) -> float:
 def _latencies(page: Any, written: dict[int, float]) -> list[float]:
     seen = {int(number): at / 1000 for number, at in page.evaluate("window.seen").items()}
     return [seen[number] - at for number, at in written.items() if number in seen]
-
-
-def _ready(url: str) -> None:
-    from urllib.request import urlopen  # noqa: PLC0415
-
-    for _ in range(300):
-        try:
-            urlopen(f"{url}/_stcore/health", timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    sys.exit("the dashboard did not start")
 
 
 def _cpu() -> dict[str, float]:

@@ -53,9 +53,9 @@ def page(run: RunMemory) -> None:
     @st.fragment(run_every=every[0])
     def news() -> None:
         run.look()
-        left, right = st.columns([3, 2], gap="medium")
-        left.html(box(title("Newest fills"), _fills(run)))
-        right.html(box(title("Feed", "how each symbol is doing"), _feed(run)))
+        fills = f"<div>{title('Newest fills')}{_fills(run)}</div>"
+        feed = f"<div>{title('Feed', 'how each symbol is doing')}{_feed(run)}</div>"
+        st.html(box(f'<div class="w-two">{fills}{feed}</div>'))
 
     numbers()
     curves()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -13,6 +14,8 @@ from apps.dashboard.memory import RunMemory
 from apps.dashboard.runs_known import first_choice, home, memory_of, path_of, run_names
 
 LOOK_EVERY_S = 1.0
+ICON = Path(__file__).with_name("icon.svg")
+"""Of our own: Streamlit would fetch one of its symbols from the network."""
 
 Page = Callable[[RunMemory], None]
 
@@ -29,7 +32,7 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
 
 
 def main() -> None:
-    st.set_page_config(page_title="wspt", page_icon=":material/monitoring:", layout="wide")
+    st.set_page_config(page_title="wspt", page_icon=str(ICON), layout="wide")
     st.html(STYLE)
     pages = [
         st.Page(partial(on_run, page), title=title, url_path=path, default=number == 0)
@@ -50,7 +53,7 @@ def draw(path: str) -> None:
 
 def on_run(page: Page) -> None:
     """A page of the chosen run, below what says which one that is."""
-    names = run_names()
+    names = _with_kept(run_names())
     if not names:
         st.html(box(empty(f"There is no run in {home()} yet.", "A replay makes one in a second; a session goes on:")))
         st.code("wspt replay data/sample.parquet\nwspt live --simulated", language="sh")
@@ -66,6 +69,12 @@ def on_run(page: Page) -> None:
             return
         heading(run)
     page(run)
+
+
+def _with_kept(names: list[str]) -> list[str]:
+    """The run that this session looks at stays there to be looked at, whatever became of its folder."""
+    kept = st.session_state.get("kept run")
+    return names if kept is None or kept in names else [kept, *names]
 
 
 def _wait(is_there: Callable[[], bool], run: RunMemory | None = None) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 # Okabe and Ito's set without its yellow and black, which vanish on one of the two backgrounds.
-SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c7ae6", "#999999")
+SERIES = ("#1c7fc2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c7ae6", "#999999")
 DASHES = ("solid", "dashed", "dotted")
-UP, DOWN = "#0072b2", "#d55e00"
+UP, DOWN = "#1c7fc2", "#d55e00"
 """Gains and losses, bids and asks: blue and vermilion, as red and green are the same to one man in twelve."""
 QUIET = "#8a8a8a"
 

@@ -11,13 +11,13 @@ def pick(label: str, names: Sequence[str], key: str) -> str:
     Few names stand beside one another, many are a list. What was chosen is kept while another page is looked at.
     """
     kept = f"kept {key}"
-    if st.session_state.get(key) not in names:
-        wanted = (st.query_params.get(key), st.session_state.get(kept), names[0])
-        st.session_state[key] = next(name for name in wanted if name in names)
+    wanted = (st.session_state.get(key), st.query_params.get(key), st.session_state.get(kept), names[0])
+    # Said anew each time: where the names are others than before, as on another page, Streamlit forgets the choice.
+    st.session_state[key] = next(name for name in wanted if name in names)
     if len(names) <= 8:
         chosen = st.segmented_control(label, names, key=key, label_visibility="collapsed", required=True)
     else:
         chosen = st.selectbox(label, names, key=key, label_visibility="collapsed")
-    name = st.session_state[kept] = str(chosen)
+    name = st.session_state[kept] = str(chosen or st.session_state[key])
     st.query_params[key] = name
     return name

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ from apps.problems import UserProblem
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PORT = 8501
 _NICENESS = 10
+_LOOK_EVERY_S = 0.05
 _SCRIPT = Path(__file__).with_name("app.py")
 
 _OPTIONS = {
@@ -28,7 +30,7 @@ _OPTIONS = {
     "client.showErrorLinks": "false",
     "runner.magicEnabled": "false",
     "logger.level": "warning",
-    "theme.light.primaryColor": "#0072b2",
+    "theme.light.primaryColor": "#1c7fc2",
     "theme.light.backgroundColor": "#ffffff",
     "theme.light.secondaryBackgroundColor": "#f5f4f0",
     "theme.light.textColor": "#2b2a27",
@@ -45,6 +47,7 @@ def serve(home: Path, run: str, *, host: str, port: int) -> None:
     with Dashboard(home, run, host=host, port=port) as dashboard:
         if host not in LOOPBACK:
             print(f"wspt: everybody who reaches {host} can read these runs, and label and delete them", file=sys.stderr)
+        dashboard.wait_until_it_listens()
         print(dashboard.url, flush=True)
         with suppress(KeyboardInterrupt):
             dashboard.wait()
@@ -67,6 +70,7 @@ class Dashboard:
         if find_spec("streamlit") is None:
             raise UserProblem("dashboard: expected Streamlit, found none; `uv sync --extra dashboard` installs it")
         port = _free_port(host, port)
+        self._address = (host, port)
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         options = {**_OPTIONS, "server.address": host, "server.port": str(port)}
         words = [f"--{name}={value}" for name, value in options.items()]
@@ -80,6 +84,14 @@ class Dashboard:
         )
         if gives_way:
             os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
+
+    def wait_until_it_listens(self) -> None:
+        """Until a browser can connect: Streamlit takes its seconds to begin."""
+        while self._process.poll() is None:
+            with suppress(OSError), socket.create_connection(self._address, timeout=1):
+                return
+            time.sleep(_LOOK_EVERY_S)
+        self.wait()
 
     def wait(self) -> None:
         """Until it ends by itself, which is a mistake."""
