@@ -9,6 +9,7 @@ import msgspec
 from apps.config_file import ExecutionFile, InstrumentFile, RiskFile
 from apps.problems import UserProblem, nearest
 from engine.execution import (
+    FEES_IN,
     FILL_MODELS,
     JITTERS,
     QUEUE_MODELS,
@@ -24,10 +25,21 @@ VENUE_FEES_BPS: Mapping[str, tuple[str, str]] = {
     "kraken": ("25", "40"),  # kraken.com/features/fee-schedule, Kraken Pro spot, 30-day volume below $10,000
     "binance": ("10", "10"),  # binance.com/en/fee/schedule, spot, regular user without BNB discount
 }
+VENUE_FEES_IN: Mapping[str, str] = {
+    # "Trading fees are always charged in the asset you receive": binance.com/en/support/faq, "What Is Binance Spot
+    # Trading Fee and How to Calculate", of 2022-03-24, read 2026-11-26. With BNB to pay them in it would be BNB.
+    "binance": "received",
+}
 OTHER_VENUE_FEES_BPS = ("10", "10")
 """A venue we do not know is not free of charge either."""
 
-_WORDS = {"fill_model": FILL_MODELS, "queue_model": QUEUE_MODELS, "stop_trigger": STOP_TRIGGERS, "jitter": JITTERS}
+_WORDS = {
+    "fee_in": FEES_IN,
+    "fill_model": FILL_MODELS,
+    "queue_model": QUEUE_MODELS,
+    "stop_trigger": STOP_TRIGGERS,
+    "jitter": JITTERS,
+}
 _COUNTS = ("max_open_orders", "max_orders_per_minute", "max_loss_streak")
 _LONGEST_MS = 1e9
 _LARGEST = 1e15
@@ -37,6 +49,7 @@ def execution_of(venue: str, *parts: ExecutionFile | None) -> ExecutionConfig:
     """The venue's published fees, overridden by each of `parts` that says something."""
     maker, taker = VENUE_FEES_BPS.get(venue, OTHER_VENUE_FEES_BPS)
     values: dict[str, Any] = {"maker_bps": money(maker), "taker_bps": money(taker)}
+    values["fee_in"] = VENUE_FEES_IN.get(venue, "quote")
     for part in parts:
         given = {} if part is None else msgspec.structs.asdict(part)
         for name, value in given.items():

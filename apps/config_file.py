@@ -37,6 +37,7 @@ class ExecutionFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     maker_bps: float | None = None
     taker_bps: float | None = None
+    fee_in: str | None = None
     slippage_bps: float | None = None
     latency_ms: float | None = None
     cancel_latency_ms: float | None = None

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from apps.config import RunConfig, as_json
-from apps.config_costs import VENUE_FEES_BPS
+from apps.config_costs import VENUE_FEES_BPS, VENUE_FEES_IN
 from apps.config_file import ConfigFile, Place, lines_of
 from apps.loader import StrategyFile
 
@@ -101,6 +101,8 @@ def _of_desk(
 def _unless_said(section: str, key: str, venue: str) -> tuple[str, str]:
     if section == "execution" and key in ("maker_bps", "taker_bps") and venue in VENUE_FEES_BPS:
         return "venue", f"{venue}'s lowest published tier"
+    if section == "execution" and key == "fee_in" and venue in VENUE_FEES_IN:
+        return "venue", f"how {venue} charges"
     return "default", "default"
 
 

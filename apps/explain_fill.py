@@ -220,6 +220,13 @@ def _costs(fill: events.OrderFilled, touch: Decimal) -> tuple[list[str], bool]:
 
 def _fee(fill: events.OrderFilled, bps: Decimal) -> tuple[list[str], bool]:
     notional = multiply(fill.quantity, fill.price)
+    if fill.fee_base is not None:
+        kept = bps_of(fill.quantity, bps)
+        fee, base = multiply(kept, fill.price), assets(fill.symbol)[0]
+        return [
+            f"{amount(fill.quantity)} {base} x {amount(bps)} bps ({fill.liquidity}) = {amount(kept)} {base} kept back",
+            f"{amount(kept)} x {amount(fill.price)} = {amount(fee)}",
+        ], (kept, fee) == (fill.fee_base, fill.fee)
     fee = bps_of(notional, bps)
     return [
         f"{amount(fill.quantity)} x {amount(fill.price)} = {amount(notional)}",
@@ -232,12 +239,15 @@ def _money(fill: events.OrderFilled, before: Portfolio) -> tuple[list[str], bool
     notional = multiply(fill.quantity, fill.price)
     is_buying, cash = fill.side in BUYING, before.balance(quote)
     flow = subtract(cash, notional) if is_buying else add(cash, notional)
-    left = subtract(flow, fill.fee)
+    kept = fill.fee_base
+    left = subtract(flow, fill.fee) if kept is None else flow
+    fee = f" - {amount(fill.fee)}" if kept is None else ""
     sign = "-" if is_buying else "+"
     held = before.position(fill.symbol)
     return [
-        f"{quote} {amount(cash)} {sign} {amount(notional)} - {amount(fill.fee)} = {amount(left)}",
+        f"{quote} {amount(cash)} {sign} {amount(notional)}{fee} = {amount(left)}",
         f"{base} position {amount(held.quantity)} {'+' if is_buying else '-'} {amount(fill.quantity)}"
+        f"{'' if kept is None else f' - {amount(kept)}'}"
         f" = {amount(fill.position)}, cost {amount(held.cost)} -> {amount(fill.cost)}",
         f"realized {amount(fill.realized)} net of the fee",
     ], left == fill.cash

@@ -122,10 +122,12 @@ _FILL_ATTRIBUTION = f"""
 WITH mark AS ({_MARK}), fill AS (
     SELECT strategy, seq, tick_seq, ts, symbol, side, liquidity, price, quantity, fee,
         mid_at_arrival - mid_at_decision AS drift,
-        if(side IN ('buy', 'cover'), 1, -1) * quantity::DOUBLE AS signed, {_COSTS}
+        if(side IN ('buy', 'cover'), 1, -1) * quantity::DOUBLE AS signed,
+        coalesce(fee_base::DOUBLE, 0) AS fee_base, {_COSTS}
     FROM events WHERE type = 'OrderFilled'
 ), whole AS (
-    SELECT *, CAST(signed * (mark - price::DOUBLE) AS DECIMAL(38, 12)) - fee AS pnl FROM fill JOIN mark USING (symbol)
+    SELECT *, CAST((signed - fee_base) * (mark - price::DOUBLE) AS DECIMAL(38, 12)) - fee AS pnl
+    FROM fill JOIN mark USING (symbol)
 )
 SELECT strategy, seq, tick_seq, ts, symbol, side, liquidity, price, quantity, pnl,
     pnl + spread_cost + slippage_cost + fee AS price_move, -spread_cost AS spread, -slippage_cost AS slippage,

@@ -84,8 +84,8 @@ _FILLS = """
 SELECT fill.strategy, fill.seq, fill.tick_seq, fill.ts, fill.symbol, fill.side, fill.price, fill.quantity, fill.fee,
     fill.liquidity, fill.order_id, fill.correlation_id, fill.realized,
     if(sent.purpose = 'signal', raised.reason, sent.purpose) AS reason,
-    fill.position, fill.cost, fill.cash, fill.rate, fill."left" AS remaining, fill.mid_at_decision, fill.mid_at_arrival,
-    fill.spread_cost, fill.slippage_cost, raised.metadata
+    fill.position, fill.cost, fill.cash, fill.rate, fill."left" AS remaining, fill.fee_base, fill.mid_at_decision,
+    fill.mid_at_arrival, fill.spread_cost, fill.slippage_cost, raised.metadata
 FROM events AS fill
 LEFT JOIN (FROM events WHERE type = 'OrderSubmitted') AS sent USING (strategy, order_id)
 LEFT JOIN (FROM events WHERE type = 'SignalRaised') AS raised

@@ -342,13 +342,20 @@ class Broker:
         base, asset = assets(symbol)
         position = portfolio.positions.get(symbol, FLAT)
         fee_bps = self._execution.taker_bps if liquidity == "taker" else self._execution.maker_bps
-        sized = self._tradable(order, price, available, position.quantity, base, fee_bps, at)
+        in_base = order.side == "buy" and self._execution.fee_in == "received"
+        sized = self._tradable(order, price, available, position.quantity, base, ZERO if in_base else fee_bps, at)
         if isinstance(sized, str):
             return sized
         quantity, notional, fee, left = sized
         if not quantity:
             return ZERO
-        if is_buying:
+        fee_base = None
+        if in_base:
+            fee_base = bps_of(quantity, fee_bps)
+            fee = multiply(fee_base, price)
+            after, gross = traded(position, subtract(quantity, fee_base), subtract(notional, fee))
+            cash = subtract(portfolio.balances.get(asset, ZERO), notional)
+        elif is_buying:
             after, gross = traded(position, quantity, notional)
             cash = subtract(portfolio.balances.get(asset, ZERO), add(notional, fee))
         else:
@@ -378,6 +385,7 @@ class Broker:
             cost=after.cost,
             rate=rate,
             left=left,
+            fee_base=fee_base,
             mid_at_decision=order.mid_at_decision,
             mid_at_arrival=mid if mid == mid else None,
             spread_cost=None if mid == touch or mid != mid else _cost(quantity, of_float(mid), paid, is_buying),

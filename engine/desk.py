@@ -273,7 +273,7 @@ class Desk:
             signal = self._replacement(signal)
         wanted = draft(signal, plain, portfolio, self._market, at.stop, self.execution)
         if self._risk is not None and not isinstance(wanted, str):
-            wanted = self._risk.refusal(wanted, signal.symbol, portfolio, at.ts) or wanted
+            wanted = self._risk.refusal(wanted, signal.symbol, portfolio, at.ts, signal.order_id) or wanted
         if isinstance(wanted, str):
             self._reject_signal(signal.symbol, correlation_id, wanted, at)
             return
@@ -318,16 +318,24 @@ class Desk:
         )
 
     def _replacement(self, signal: Signal) -> Signal:
-        """The order that takes another's place: on its side, and where no size is given of what is left of it."""
+        """The order that takes another's place: on its side, and where no size is given of what is left of it.
+
+        Once only: the second of two replacements would find the first one there.
+        """
         if signal.action != "replace":
             return signal if signal.order_id is None else msgspec.structs.replace(signal, order_id=None)
         portfolio = self.portfolio
         old = portfolio.order(signal.order_id or "")
-        if old is None or old.quantity is None:
+        if (
+            old is None
+            or old.quantity is None
+            or any(other.replaces == old.order_id for other in portfolio.in_flight.values())
+        ):
             return signal
-        size, size_in = signal.size, signal.size_in
+        size: float | Decimal = signal.size
+        size_in = signal.size_in
         if not size:
-            size, size_in = float(portfolio.left.get(old.order_id, old.quantity)), "base"
+            size, size_in = portfolio.left.get(old.order_id, old.quantity), "base"
         return msgspec.structs.replace(signal, action=old.side, symbol=old.symbol, size=size, size_in=size_in)
 
     def _request_cancels(self, signal: Signal, correlation_id: str, at: Moment) -> None:

@@ -131,6 +131,8 @@ class OrderFilled(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defa
     price:      quote currency per base unit, slippage included.
     quantity:   base units, always positive; `side` carries the direction.
     fee:        quote currency; positive when paid, negative when rebated.
+    fee_base:   base units in which the fee was paid instead, worth `fee` at the fill's price; they are missing from
+                what was received. None where it was paid in quote currency.
     liquidity:  maker where the order rested, taker where it crossed.
     realized:   quote currency locked in by this fill, net of its fee: of an opening fill just minus the fee.
     cash:       what it left of the quote currency.
@@ -160,6 +162,7 @@ class OrderFilled(PortfolioEvent, frozen=True, kw_only=True, gc=False, omit_defa
     cost: Decimal
     rate: Decimal | None = None
     left: Decimal | None = None
+    fee_base: Decimal | None = None
     mid_at_decision: float | None = None
     mid_at_arrival: float | None = None
     spread_cost: Decimal | None = None

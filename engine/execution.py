@@ -20,6 +20,7 @@ FILL_MODELS = ("depth", "touch")
 QUEUE_MODELS = ("conservative", "proportional", "power", "log", "none")
 STOP_TRIGGERS = ("last", "touch", "mid")
 JITTERS = ("uniform", "exponential")
+FEES_IN = ("quote", "received")
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +42,10 @@ class ExecutionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What trading costs, how long it takes, and how an order meets the market.
 
     maker_bps, taker_bps:  fee in basis points of notional, for orders that rested and that crossed; negative
-                           where the venue pays a rebate. In quote currency.
+                           where the venue pays a rebate.
+    fee_in:                quote: every fee is paid in quote currency; received: that of a buy is kept back from the
+                           base units received. Covering a short pays it in quote currency either way: what was
+                           borrowed is given back whole.
     slippage_bps:          moves a taker's price against it, beyond the levels it takes.
     latency_ns:            from the decision to the order's arrival at the venue.
     cancel_latency_ns:     the same for a cancel; None for as long as an order's.
@@ -61,6 +65,7 @@ class ExecutionConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     maker_bps: Decimal = ZERO
     taker_bps: Decimal = ZERO
+    fee_in: str = "quote"
     slippage_bps: Decimal = ZERO
     latency_ns: int = ORDER_LATENCY_NS
     cancel_latency_ns: int | None = None
@@ -87,6 +92,11 @@ def latency_ns(config: ExecutionConfig, request: str, *, is_cancel: bool = False
     draw = (int.from_bytes(blake2b(key, digest_size=8).digest(), "big") + 1) / 2**64  # in (0, 1]
     part = draw if config.jitter == "uniform" else -math.log(draw)
     return base + int(part * config.jitter_ns) // 1_000 * 1_000
+
+
+def cash_fee_bps(config: ExecutionConfig) -> Decimal:
+    """The highest fee that a buy pays in quote currency, on top of its notional."""
+    return ZERO if config.fee_in == "received" else max(config.taker_bps, config.maker_bps, ZERO)
 
 
 UNKNOWN_INSTRUMENT = Instrument()

@@ -79,7 +79,9 @@ class Portfolio:
         self.orders += 1
         self.in_flight[order.order_id] = order
         if order.reserved is not None:
-            self.reserves[order.order_id] = order.reserved
+            # Of two orders in one place only one will be open: the second sets aside what it needs beyond the first.
+            before = ZERO if order.replaces is None else self.reserves.get(order.replaces, ZERO)
+            self.reserves[order.order_id] = max(subtract(order.reserved, before), ZERO)
 
     def _rest(self, rested: events.OrderRested) -> None:
         order_id = rested.order_id
@@ -106,6 +108,8 @@ class Portfolio:
         is_buying = filled.side in BUYING
         quantity = filled.quantity if is_buying else negate(filled.quantity)
         balances[base] = add(balances.get(base, ZERO), quantity)
+        if filled.fee_base is not None:
+            balances[base] = subtract(balances[base], filled.fee_base)
         balances[quote] = filled.cash
         before = self.positions.pop(symbol, FLAT)
         if not filled.position:
@@ -127,7 +131,7 @@ class Portfolio:
             return self._remove(order_id)
         order = self.in_flight.get(order_id) or self.resting[order_id]
         if order.reserved is not None:
-            self.reserves[order_id] = share(order.reserved, left, wanted(order))
+            self.reserves[order_id] = min(self.reserves[order_id], share(order.reserved, left, wanted(order)))
         self.left[order_id] = left
         return order
 
@@ -138,6 +142,7 @@ class Portfolio:
 
     def _drop(self, ended: events.OrderRejected | events.OrderExpired | events.OrderCanceled) -> None:
         self.cancels = [cancel for cancel in self.cancels if cancel.order_id != ended.order_id]
+        self._pass_on(ended.order_id)
         order = self._remove(ended.order_id)
         held = self.position(order.symbol).quantity
         if order.side == "sell":  # what was spent on another market cannot be sold any more
@@ -147,6 +152,14 @@ class Portfolio:
         if order.purpose in ("stop_loss", "take_profit") and is_still_held and order.symbol not in self.exits:
             # The exit could not be carried out: what it protected still needs it.
             self.exits[order.symbol] = Exit(order.stop_loss, order.take_profit, order.correlation_id)
+
+    def _pass_on(self, order_id: str) -> None:
+        """What an order had set aside is set aside for the one that comes in its place."""
+        amount = self.reserves.get(order_id)
+        if amount is not None:
+            for other in self.in_flight.values():
+                if other.replaces == order_id and other.reserved is not None:
+                    self.reserves[other.order_id] = min(add(self.reserves[other.order_id], amount), other.reserved)
 
     def _cancel(self, cancel: events.CancelSubmitted) -> None:
         self.cancels.append(cancel)
@@ -202,13 +215,8 @@ class Portfolio:
             if order_id != besides:
                 order = self.order(order_id)
                 if order is not None and assets(order.symbol)[1] == quote:
-                    total = add(total, amount if order.replaces is None else self._beyond(amount, order, besides))
+                    total = add(total, amount)
         return total
-
-    def _beyond(self, amount: Decimal, order: Order, besides: str) -> Decimal:
-        """What an order sets aside beyond that of the one it replaces: of the two only one will be open."""
-        old = self.reserves.get(order.replaces or "", ZERO) if order.replaces != besides else ZERO
-        return max(subtract(amount, old), ZERO)
 
     def available(self, asset: str) -> Decimal:
         """Units of `asset` that no open order has been promised."""

@@ -8,7 +8,7 @@ import msgspec
 from engine.events import OrderFilled
 from engine.money import ZERO, add, money, multiply, subtract
 from engine.orders import BUYING
-from engine.portfolio import Portfolio
+from engine.portfolio import Portfolio, wanted
 from engine.sizing import Draft
 
 _HUNDRED = money("100")
@@ -50,8 +50,8 @@ class RiskDesk:
         self._losses = 0
         self._rests_until = 0
 
-    def refusal(self, draft: Draft, symbol: str, portfolio: Portfolio, ts: int) -> str:
-        """Why this order must not be sent now, or an empty text."""
+    def refusal(self, draft: Draft, symbol: str, portfolio: Portfolio, ts: int, replaces: str | None = None) -> str:
+        """Why this order must not be sent now, or an empty text. The one whose place it takes does not count."""
         limits = self._limits
         if draft.side in ("sell", "cover"):
             return ""
@@ -60,11 +60,12 @@ class RiskDesk:
         value = draft.notional if draft.notional is not None else multiply(draft.quantity or ZERO, draft.price)
         if limits.max_order_notional is not None and value > limits.max_order_notional:
             return "risk: max_order_notional"
-        if limits.max_position is not None and self._after(draft, symbol, portfolio, value) > limits.max_position:
+        limit = limits.max_position
+        if limit is not None and self._after(draft, symbol, portfolio, value, replaces) > limit:
             return "risk: max_position"
         if limits.max_open_orders is not None:
             open_orders = len(portfolio.in_flight) + len(portfolio.resting) + len(portfolio.waiting)
-            if open_orders >= limits.max_open_orders:
+            if open_orders - (replaces is not None) >= limits.max_open_orders:
                 return "risk: max_open_orders"
         if limits.max_orders_per_minute is not None:
             while self._sent and self._sent[0] <= ts - _MINUTE_NS:
@@ -73,14 +74,15 @@ class RiskDesk:
                 return "risk: max_orders_per_minute"
         return ""
 
-    def _after(self, draft: Draft, symbol: str, portfolio: Portfolio, value: Decimal) -> Decimal:
+    def _after(self, draft: Draft, symbol: str, portfolio: Portfolio, value: Decimal, replaces: str | None) -> Decimal:
         """Value of the position that this order and those already open on its side can lead to."""
         held = multiply(portfolio.position(symbol).quantity, draft.price)
         is_buying = draft.side in BUYING
         for orders in (portfolio.in_flight, portfolio.resting, portfolio.waiting):
             for order in orders.values():
-                if order.symbol == symbol and order.side == draft.side:
-                    value = add(value, order.notional or multiply(order.quantity or ZERO, draft.price))
+                if order.symbol == symbol and order.side == draft.side and order.order_id != replaces:
+                    left = portfolio.left.get(order.order_id, wanted(order))
+                    value = add(value, left if order.quantity is None else multiply(left, draft.price))
         return add(held, value) if is_buying else add(held, value.copy_negate()).copy_abs()
 
     def hear_sent(self, ts: int) -> None:

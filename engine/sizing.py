@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
-from engine.execution import ExecutionConfig, Instrument, assets
+from engine.execution import ExecutionConfig, Instrument, assets, cash_fee_bps
 from engine.market import Market, Quote
 from engine.money import (
     BPS,
@@ -151,9 +151,9 @@ def valuation(portfolio: Portfolio, market: Market, stop: int) -> tuple[Decimal 
     return equity, ""
 
 
-def affordable(power: Decimal, taker_bps: Decimal) -> Decimal:
-    """The notional that `power` pays for together with its taker fee."""
-    return divide(power, add(ONE, multiply(taker_bps, BPS)))
+def affordable(power: Decimal, fee_bps: Decimal) -> Decimal:
+    """The notional that `power` pays for together with its fee."""
+    return divide(power, add(ONE, multiply(fee_bps, BPS)))
 
 
 def too_small(quantity: Decimal, notional: Decimal, instrument: Instrument) -> str:
@@ -184,11 +184,12 @@ def _size(
     reserved = None
     if side == "buy":
         power = buying_power(portfolio, market, signal.symbol, stop, config, signal.order_id or "")
-        reserved = add(notional, bps_of(notional, max(config.taker_bps, config.maker_bps, ZERO)))
+        fee_bps = cash_fee_bps(config)
+        reserved = add(notional, bps_of(notional, fee_bps))
         if reserved > power and (in_base or not _is_all_in(notional, power, signal.symbol, portfolio, config)):
             return "insufficient cash"
         if reserved > power:
-            notional, reserved = affordable(power, config.taker_bps), power  # the fee comes out of an all-in size
+            notional, reserved = affordable(power, fee_bps), power  # the fee comes out of an all-in size
     elif side == "short":
         room = short_room(portfolio, market, signal.symbol, stop, config)
         if room is None:
@@ -210,7 +211,7 @@ def _size(
 def _is_all_in(notional: Decimal, power: Decimal, symbol: str, portfolio: Portfolio, config: ExecutionConfig) -> bool:
     """Whether the size alone could be paid, and exceeds what is free by no more than the fees of spending it all."""
     balance = portfolio.balance(assets(symbol)[1])
-    return notional <= balance and notional <= add(power, bps_of(balance, max(config.taker_bps, ZERO)))
+    return notional <= balance and notional <= add(power, bps_of(balance, cash_fee_bps(config)))
 
 
 def _side(signal: Signal, held: Decimal, portfolio: Portfolio) -> str:

@@ -199,7 +199,10 @@ def batches(tape: Tape, cuts: Iterable[int] = (), *, names: Iterable[str] = ()) 
 
 
 def buy(amount: str, **rest: Any) -> Signal:
-    """`buy("10 USD")`, `buy("0.1 BTC", limit="49900", stop_loss=49000.0)`: open or add long."""
+    """`buy("10 USD")`, `buy("0.1 BTC", limit="49900", stop_loss=49000.0)`: open or add long.
+
+    Further kinds of order by what they wait for: `stop`, `stop` and `limit`, `target`, `trail_bps`.
+    """
     return _wish("buy", amount, rest)
 
 
@@ -223,16 +226,25 @@ def close(symbol: str = BTC, **rest: Any) -> Signal:
     return Signal("close", symbol, **rest)
 
 
-def cancel(symbol: str = BTC) -> Signal:
-    """Take back every resting order of the symbol."""
-    return Signal("cancel", symbol)
+def cancel(symbol: str = BTC, order_id: str | None = None) -> Signal:
+    """Take back one order, or every one at the venue of the symbol."""
+    return Signal("cancel", symbol, order_id=order_id)
+
+
+def replace(order_id: str, amount: str = "0 BTC", **rest: Any) -> Signal:
+    """Another order in the place of one; an amount of nothing is what is left of it."""
+    return msgspec.structs.replace(_wish("replace", amount, rest), order_id=order_id)
 
 
 def _wish(action: str, amount: str, rest: dict[str, Any]) -> Signal:
     size, unit = amount.split()
     symbol = rest.pop("symbol", BTC)
-    if "limit" in rest:
-        rest |= {"order_type": "limit", "limit_price": float(rest.pop("limit"))}
+    for name, order_type in (("limit", "limit"), ("stop", "stop"), ("target", "take_profit")):
+        if name in rest:
+            field = "limit_price" if name == "limit" else "stop_price"
+            rest |= {"order_type": "stop_limit" if "limit_price" in rest else order_type, field: float(rest.pop(name))}
+    if "trail_bps" in rest:
+        rest["order_type"] = "trailing_stop"
     size_in = "quote" if symbol.endswith(f"/{unit}") else "base"
     return Signal(action, symbol, float(size), size_in=size_in, **rest)
 

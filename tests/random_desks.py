@@ -49,6 +49,8 @@ _COSTS: tuple[dict[str, str], ...] = (
     {"maker_bps": "2", "taker_bps": "7.5", "slippage_bps": "3"},
     {"maker_bps": "-1.3", "taker_bps": "40"},
     {"maker_bps": "25", "taker_bps": "-0.7", "slippage_bps": "120"},
+    {"maker_bps": "10", "taker_bps": "10", "fee_in": "received"},
+    {"maker_bps": "-3", "taker_bps": "33.3", "slippage_bps": "1", "fee_in": "received"},
 )
 _FILLS: tuple[dict[str, Any], ...] = (
     {},

@@ -60,6 +60,11 @@ def test_every_desk_starts_with_a_hundred() -> None:
     assert settled().capital == Decimal(100)
 
 
+@pytest.mark.parametrize(("venue", "fee_in"), [("kraken", "quote"), ("binance", "received"), ("some_table", "quote")])
+def test_fees_are_paid_in_what_the_venue_takes_them_in(venue: str, fee_in: str) -> None:
+    assert settled(venue=venue).desks["dip"].execution.fee_in == fee_in
+
+
 @pytest.mark.parametrize(
     ("venue", "maker", "taker"), [("kraken", "25", "40"), ("binance", "10", "10"), ("some_table", "10", "10")]
 )

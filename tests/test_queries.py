@@ -225,6 +225,7 @@ def test_a_fill_has_the_reason_and_metadata_of_its_signal(console: Console) -> N
         "cash": "80",
         "rate": None,
         "remaining": None,
+        "fee_base": None,
         "mid_at_decision": None,
         "mid_at_arrival": None,
         "spread_cost": None,
