@@ -130,7 +130,7 @@ def lines_of(path: Path | None) -> dict[Place, int]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserProblem(f"{path}: expected a configuration file, found {error.strerror or error}") from error
     except UnicodeDecodeError as error:

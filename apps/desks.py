@@ -4,12 +4,12 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import msgspec
 
 from apps.config import RunConfig
+from apps.containment import contained
 from apps.loader import StrategyFile
 from apps.problems import UserProblem
 from engine.desk import Desk
@@ -26,6 +26,8 @@ Progress = Callable[[int], None]
 """Told how many ticks have been processed since the last call."""
 Stop = Callable[[], bool]
 """Asked between batches whether to end the run here."""
+_TOLD_MAX = 500
+"""Characters of a strategy's failure that are shown: what it raises may hold anything."""
 
 
 class Range(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,15 +75,18 @@ def run_desks(
     history = History([file.strategy.name for file in strategies])
     first_seq: int | None = None
     logs = LogWriter(run) if with_logs else None
-    # What a strategy prints is for a person to see; our own stdout may be a machine's.
-    with redirect_stdout(sys.stderr), LedgerWriter(run / LEDGER, first_segment) as ledger:
+    with LedgerWriter(run / LEDGER, first_segment) as ledger:
         for batch in batches or batches_of(tape, part):
             first_seq = batch.first_seq if first_seq is None else first_seq
-            _keep(engine.process(batch), history, ledger, logs)
+            with contained():
+                events = engine.process(batch)
+            _keep(events, history, ledger, logs)
             progress(len(batch))
             if should_stop():
                 break
-        _keep(engine.finish(), history, ledger, logs)
+        with contained():
+            events = engine.finish()
+        _keep(events, history, ledger, logs)
         segments = ledger.close()
     if logs is not None:
         logs.close()
@@ -153,7 +158,8 @@ def desks_of(strategies: Sequence[StrategyFile], config: RunConfig) -> list[Desk
 
 def _tell(failure: str) -> None:
     """Why a strategy failed, on stderr: the ledger keeps where and what kind, but no text that could differ."""
-    print(f"strategy failed: {failure}", file=sys.stderr)
+    text = " ".join(failure.split())
+    print(f"strategy failed: {text if len(text) <= _TOLD_MAX else text[:_TOLD_MAX] + ' ...'}", file=sys.stderr)
 
 
 def batches_of(tape: Tape, part: Range, symbols: Symbols | None = None) -> Iterator[TickBatch]:

@@ -119,6 +119,8 @@ def _new(out: Path) -> Path:
     """`out`, if a tape can be written there."""
     if out.is_dir():
         raise UserProblem(f"{out}: expected the name of a new tape file, found a folder")
+    if out.exists() and not out.is_file():
+        raise UserProblem(f"{out}: expected the name of a new tape file, found something that is no file")
     if not out.parent.is_dir():
         raise UserProblem(f"{out}: expected a folder to write it to, found no {out.parent}")
     if not os.access(out.parent, os.W_OK):

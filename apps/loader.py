@@ -9,7 +9,6 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import msgspec
 
 from apps.config_file import RiskFile
+from apps.containment import contained
 from apps.problems import UserProblem, nearest
 from engine import legacy
 from engine.signals import Signal, Strategy, Trigger, trigger_of
@@ -90,6 +90,8 @@ def load_strategy(path: Path) -> StrategyFile:
     if not callable(function):
         found = "no such name" if function is None else f"{type(function).__name__} {function!r}"
         raise UserProblem(f"{path}: expected a function generate_signal(data, config, state), found {found}")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise UserProblem(f"{path}: expected a plain function generate_signal, found an async one, which nobody awaits")
     strategy = Strategy(
         name=_name(path, module),
         version=str(getattr(module, "STRATEGY_VERSION", "0")),
@@ -128,9 +130,11 @@ def _executed(path: Path, source: bytes) -> ModuleType:
     before = list(sys.path)
     sys.modules[module.__name__] = module  # dataclasses look their module up there
     try:
-        with redirect_stdout(sys.stderr):  # as when it runs: our stdout may be a machine's
+        with contained():  # as when it runs
             exec(code, module.__dict__)  # running the user's strategy is what we are for
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         sys.modules.pop(module.__name__, None)
         line = _line_in(path, error)
         raise UserProblem(
@@ -147,7 +151,10 @@ def _line_in(path: Path, error: BaseException) -> int:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0]
+    try:
+        return (str(error).splitlines() or [""])[0]
+    except Exception as worse:  # its `__str__` is the file's own
+        return f"<{type(worse).__name__} while it was asked what it says>"
 
 
 def _supply_predecessor() -> None:

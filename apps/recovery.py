@@ -3,12 +3,12 @@
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import msgspec
 
 from apps.comparison import Comparison, Difference
+from apps.containment import contained
 from apps.desks import History, batches_of, desks_of
 from apps.ingredients import ingredients
 from apps.problems import UserProblem
@@ -171,7 +171,7 @@ def remake(
         Symbols(),
     )
     left = {name: len(own) for name, own in durable.items()}
-    with redirect_stdout(sys.stderr), LedgerWriter(run / LEDGER, next_segment(run)) as ledger:
+    with LedgerWriter(run / LEDGER, next_segment(run)) as ledger:
 
         def keep(events: Sequence[Event]) -> None:
             for name, own in history.split(events).items():
@@ -182,9 +182,13 @@ def remake(
 
         for batch in batches_of(tape, part, symbols):
             first_seq = batch.first_seq if first_seq is None else first_seq
-            keep(engine.process(batch))
+            with contained():
+                made = engine.process(batch)
+            keep(made)
         if is_over:
-            keep(engine.finish())
+            with contained():
+                made = engine.finish()
+            keep(made)
         segments = ledger.close()
     difference = comparison.first_difference() if is_over else _before_the_end(comparison, stop_seq - 1)
     return Remade(

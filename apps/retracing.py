@@ -1,13 +1,12 @@
 """One desk of a run again, up to a tick, with some of its decisions watched."""
 
-import sys
 import traceback
 from collections.abc import Collection, Iterator
-from contextlib import redirect_stdout
 from typing import Any
 
 import msgspec
 
+from apps.containment import contained
 from apps.desks import batches_of, desks_of
 from apps.ingredients import Ingredients
 from apps.listening import Heard, Question, listening
@@ -69,8 +68,8 @@ def retrace(made_of: Ingredients, stop_seq: int, watched: Collection[int] = ()) 
     [desk] = desks_of([msgspec.structs.replace(file, strategy=strategy)], made_of.config)
     watch.desk, watch.engine = desk, Engine([desk])
     events: list[Event] = []
-    with redirect_stdout(sys.stderr):
-        for batch in batches_of(made_of.tape, msgspec.structs.replace(part, stop_seq=stop_seq)):
+    for batch in batches_of(made_of.tape, msgspec.structs.replace(part, stop_seq=stop_seq)):
+        with contained():
             events += watch.engine.process(batch)
     return Retraced(events=events, decisions=watch.decisions, calls=watch.calls, last_call_seq=watch.last)
 

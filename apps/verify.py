@@ -1,13 +1,12 @@
 """A run made again from its tape, code and configuration, and held against its ledger event by event."""
 
-import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import msgspec
 
 from apps.comparison import Comparison, Difference
+from apps.containment import contained
 from apps.desks import History, Progress, batches_of, desks_of
 from apps.ingredients import Ingredients, ingredients
 from apps.loader import StrategyFile
@@ -90,11 +89,14 @@ def _compare(
             history.extend(name, own)
             comparison.take(name, own)
 
-    with redirect_stdout(sys.stderr):
-        for batch in batches_of(made_of.tape, made_of.part):
-            take(engine.process(batch))
-            progress(len(batch))
-        take(engine.finish())
+    for batch in batches_of(made_of.tape, made_of.part):
+        with contained():
+            events = engine.process(batch)
+        take(events)
+        progress(len(batch))
+    with contained():
+        events = engine.finish()
+    take(events)
     first, digests = comparison.first_difference(), history.digests()
     verdict = Verdict(
         identical=first is None,

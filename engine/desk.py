@@ -222,7 +222,7 @@ class Desk:
         """The strategy is not asked again. Its exits stay in force; its resting orders are taken back."""
         file, line = _place(error, self.strategy)
         if self._on_failure is not None:
-            self._on_failure(f"{file}:{line} in {where}: {type(error).__name__}: {error}")
+            self._on_failure(f"{file}:{line} in {where}: {type(error).__name__}: {_text(error)}")
         self._emit(
             events.StrategyFailed(
                 strategy=self.name,
@@ -433,6 +433,14 @@ def _several(answer: object) -> list[Signal]:
         if not isinstance(signal, Signal):
             raise Nonsense(f"generate_signal() returned a {type(signal).__name__} among its signals")
     return signals
+
+
+def _text(error: BaseException) -> str:
+    """What an exception says; its `__str__` may be the strategy's own, and fail like anything of it."""
+    try:
+        return str(error)
+    except Exception as worse:
+        return f"<{type(worse).__name__} while it was asked what it says>"
 
 
 def _place(error: BaseException, strategy: Strategy) -> tuple[str, int]:

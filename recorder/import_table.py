@@ -19,6 +19,7 @@ from recorder.venues import Quality
 
 TRADE_COLUMNS = ("price", "size")
 QUOTE_COLUMNS = ("bid", "bid_size", "ask", "ask_size")
+_NUMBERS = (*TRADE_COLUMNS, *QUOTE_COLUMNS)
 BATCH_ROWS = 262_144
 """Rows that are held in memory at a time."""
 
@@ -169,7 +170,7 @@ class _Columns:
         else:
             raise self._problem("ts", "whole ns since 1970", kind)
         if column.null_count:
-            row = self._first_row + pc.index(pc.is_null(column), True).as_py()
+            row = self._first_row + pc.index(pc.is_null(column), True).as_py() + 1
             raise ImportProblem(f"{self._path}: ts: expected a time in every row, found none in row {row}")
         times: _Ints = column.to_numpy(zero_copy_only=False)
         return times
@@ -211,6 +212,8 @@ class _Columns:
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     """The file's batches, of the columns that are read. The file and its columns are checked before the first."""
+    if path.is_fifo():
+        raise ImportProblem(f"{path}: expected a file, found a pipe")  # it is looked at more than once
     try:
         with path.open("rb") as file:
             magic = file.read(4)
@@ -255,7 +258,7 @@ def _csv_batches(path: Path) -> Iterator[pa.RecordBatch]:
     with pa.input_stream(str(path), compression="detect") as file:
         header = bytes(file.read(65_536)).partition(b"\n")[0].decode("utf-8-sig")
     columns = _known_columns(path, next(csv.reader([header.strip()]), []))
-    numbers = dict.fromkeys((*TRADE_COLUMNS, *QUOTE_COLUMNS), pa.float64())
+    numbers = dict.fromkeys(_NUMBERS, pa.float64())
     reader: Iterator[pa.RecordBatch] = pacsv.open_csv(
         path,
         read_options=pacsv.ReadOptions(block_size=4 * 1024 * 1024),
@@ -271,6 +274,9 @@ def _csv_batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 def _known_columns(path: Path, names: list[str]) -> list[str]:
     """The columns of a file that are read; raises ImportProblem where it has neither trades nor quotes."""
+    twice = sorted({name for name in names if names.count(name) > 1} & {"ts", "symbol", "side", *_NUMBERS})
+    if twice:
+        raise ImportProblem(f"{path}: expected each column once, found {', '.join(twice)} several times")
     has_trades, has_quotes = (set(group) <= set(names) for group in (TRADE_COLUMNS, QUOTE_COLUMNS))
     known = [name for name in ("ts", "symbol", *TRADE_COLUMNS, "side", *QUOTE_COLUMNS) if name in names]
     for group, is_whole in ((TRADE_COLUMNS, has_trades), (QUOTE_COLUMNS, has_quotes)):
@@ -325,10 +331,10 @@ def _notes(read: _Columns, source: _Ints, is_feed: _Bools, is_other: _Bools) -> 
     if not len(rows):
         return pa.nulls(len(source), pa.string())
     notes: list[str | None] = [None] * len(source)
-    names = (*TRADE_COLUMNS, *QUOTE_COLUMNS)
     for row in rows.tolist():
         numbers = [column[source[row]] for column in (*read.trade, *read.quote)]
-        found = {name: repr(float(number)) for name, number in zip(names, numbers, strict=True) if not np.isnan(number)}
+        named = zip(_NUMBERS, numbers, strict=True)
+        found = {name: repr(float(number)) for name, number in named if not np.isnan(number)}
         event = "crossed" if is_feed[row] else "unparsed"
         notes[row] = msgspec.json.encode({"event": event, **found}).decode()
     return pa.array(notes, pa.string())

@@ -5,6 +5,7 @@ import heapq
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
 from typing import IO, NamedTuple, TypeAlias
@@ -19,6 +20,8 @@ UNSTAMPED_LINES_MAX = 1_000
 """Lines at the start of a capture that may come without a time before it is taken for another kind of file."""
 UNSTAMPED_FRAMES_MAX = 10_000
 """Frames at the start of a stream that may come without a time of their own; see `stamp`."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""What Windows' editors put before UTF-8 text; it belongs to the file, not to its first line."""
 
 
 class ImportProblem(Problem):
@@ -83,7 +86,7 @@ Decoded: TypeAlias = tuple[Frame, Sequence[Tick]]
 
 
 def stamp(decoded: Iterable[Decoded]) -> Iterator[Decoded]:
-    """Give frames without a time of receipt the venue's time of their first tick that has one.
+    """Give frames without a time of receipt the latest of the venue's times in them: none came before what it tells.
 
     The clock never runs backwards; a frame without any time takes that of the frame before it, and frames before
     the first known time take that one. Raises ImportProblem where `UNSTAMPED_FRAMES_MAX` frames name no time.
@@ -106,10 +109,7 @@ def stamp(decoded: Iterable[Decoded]) -> Iterator[Decoded]:
 
 
 def _event_time(ticks: Sequence[Tick]) -> int | None:
-    for tick in ticks:
-        if tick.ts_event is not None:
-            return tick.ts_event
-    return None
+    return max((tick.ts_event for tick in ticks if tick.ts_event is not None), default=None)
 
 
 class _Line(NamedTuple):
@@ -241,37 +241,45 @@ def _existing(paths: Iterable[str | Path]) -> list[Path]:
     if not found:
         raise ImportProblem("expected at least one file to import, found none")
     for path in found:
-        _open(path).close()
+        if not path.is_fifo():  # what comes through a pipe comes once
+            with _opened(path):
+                pass
     return found
 
 
 def _lines(path: Path) -> Iterator[bytes]:
     """The lines of a file that are not blank, without their ends; gzip is told by its first bytes."""
-    with _open(path) as file:
+    with _opened(path) as file:
         try:
+            mark = _BYTE_ORDER_MARK
             for line in file:
-                text = line.rstrip(b"\r\n")
+                text = line.removeprefix(mark).rstrip(b"\r\n")
+                mark = b""
                 if text and not text.isspace():
                     yield text
         except (EOFError, zlib.error, OSError) as error:
             raise ImportProblem(f"{path}: expected a whole file, found one that is cut off or damaged") from error
 
 
-def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
     try:
-        with path.open("rb") as file:
-            first = file.read(2)
-        if first == b"\x1f\x8b":
-            return gzip.open(path, "rb")
-        if path.suffix == ".gz":
-            raise ImportProblem(f"{path}: expected gzip data, found {_shown(first) if first else 'an empty file'}")
-        return path.open("rb")
+        file = path.open("rb")
+        first = file.peek(2)[:2]  # looked at and left there: a pipe cannot be opened again
     except FileNotFoundError as error:
         raise ImportProblem(f"{path}: expected a file, found none") from error
     except IsADirectoryError as error:
         raise ImportProblem(f"{path}: expected a file, found a directory") from error
     except OSError as error:
         raise ImportProblem(f"{path}: expected a file that can be read, found: {error.strerror}") from error
+    with file:
+        if first == b"\x1f\x8b":
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield unpacked
+        elif path.suffix == ".gz":
+            raise ImportProblem(f"{path}: expected gzip data, found {_shown(first) if first else 'an empty file'}")
+        else:
+            yield file
 
 
 def _shown(text: bytes) -> str:

@@ -1,5 +1,6 @@
 """Whatever is wrong with what a user gives us is one clear sentence and exit code 2, and leaves nothing behind."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -308,6 +309,23 @@ def test_an_import_never_writes_over_what_it_reads(place: Place) -> None:
 
     assert "found one of the files to import" in sentence
     assert table.read_text().startswith("ts,symbol")
+
+
+@pytest.mark.parametrize("kind", ["frames --venue kraken", "ticks"])
+def test_an_import_never_replaces_what_is_no_file(kind: str, place: Place) -> None:
+    place.file("capture", "ts,symbol,price,size\n1,A/B,2,3\n")
+    os.mkfifo(place.folder / "pipe")
+
+    sentence = refused(place.wspt("import", *kind.split(), "capture", "-o", "pipe"))
+
+    assert sentence == "pipe: expected the name of a new tape file, found something that is no file"
+    assert (place.folder / "pipe").is_fifo()
+
+
+def test_a_table_does_not_come_through_a_pipe(place: Place) -> None:
+    os.mkfifo(place.folder / "pipe")
+
+    assert refused(place.wspt("import", "ticks", "pipe", "-o", "out.parquet")) == "pipe: expected a file, found a pipe"
 
 
 @pytest.mark.parametrize(("out", "found"), [("none/out.parquet", "found no none"), ("strategies", "found a folder")])

@@ -217,6 +217,24 @@ def test_every_recorded_rest_snapshot_joins_its_diffs(
     assert (decoder.quality.gaps, decoder.quality.unparsed) == (0, 0)
 
 
+def test_a_capture_of_futures_keeps_its_chain_by_what_each_diff_says_of_the_one_before(captures: Path) -> None:
+    decoder = BinanceDecoder()
+    book: dict[int, dict[float, float]] = {BUY: {}, SELL: {}}
+    quoted = agreed = compared = 0
+
+    for one in hftbacktest([captures / "binance_usdm" / "btcusdt_20240808.gz"]):
+        ticks = decoder.decode(one)
+        fold(book, ticks)
+        quoted += ticks[-1].kind == Kind.QUOTE
+        if ticks[-1].kind == Kind.BOOK and not math.isnan(ticks[-1].bid):
+            compared += 1
+            agreed += abs(max(book[BUY]) - ticks[-1].bid) <= 5.0  # quotes run ahead of the book
+
+    assert (decoder.quality.gaps, decoder.quality.unparsed, quoted) == (0, 0, 66_089)
+    assert compared > 5_000
+    assert agreed / compared > 0.99
+
+
 # --- symbols and requests
 
 
@@ -230,6 +248,10 @@ def test_every_recorded_rest_snapshot_joins_its_diffs(
         ("OPFDUSD", "OP/FDUSD"),
         ("BNBUSD", "BNB/USD"),
         ("BATUSD", "BAT/USD"),
+        ("USDTUSD", "USDT/USD"),
+        ("SHIBUSD", "SHIB/USD"),
+        ("SHIBBUSD", "SHIB/BUSD"),
+        ("ETHTUSD", "ETH/TUSD"),
         ("1INCHEUR", "1INCH/EUR"),
         ("USDT", "USDT"),
         ("WHATEVER", "WHATEVER"),
@@ -520,6 +542,50 @@ def test_a_bare_rest_answer_belongs_to_the_diffs_it_fits() -> None:
     assert (unowned.kind, note(unowned)) == (Kind.OTHER, {"event": "snapshot_of_unknown_symbol"})
 
 
+def test_a_bare_rest_answer_does_not_belong_to_a_market_with_quite_other_prices() -> None:
+    [unowned] = decoded([trade(1), snapshot(500, BIDS, ASKS)])
+
+    assert note(unowned) == {"event": "snapshot_of_unknown_symbol"}
+
+
+def test_a_symbol_in_a_url_may_be_percent_encoded() -> None:
+    url = "https://api.binance.com/api/v3/depth?symbol=%E5%B8%81USDT&limit=5000"
+
+    assert decoded([snapshot(2, BIDS, ASKS, url)])[0].symbol == "币/USDT"
+
+
+def test_a_raw_stream_of_partial_books_replaces_the_book_each_time() -> None:
+    decoder = BinanceDecoder()
+    decoded([quote("100", "100.1"), snapshot(5, BIDS, ASKS)], decoder)
+
+    rows = decoded([snapshot(6, [("99", "1")], [("101", "1")])], decoder)
+    [again] = decoded([snapshot(6, BIDS, ASKS)], decoder)
+
+    assert [(row.price, bool(row.flags & SNAPSHOT)) for row in rows] == [(99.0, True), (101.0, True)]
+    assert again.kind == Kind.OTHER
+
+
+def test_a_diff_of_futures_goes_on_from_the_one_that_it_names() -> None:
+    def futures(first: int, last: int, previous: int) -> Frame:
+        body = {"e": "depthUpdate", "E": 1, "T": 1, "s": "BTCUSDT", "U": first, "u": last, "pu": previous}
+        return frame({"stream": "btcusdt@depth@0ms", "data": body | {"b": [("100", "9")], "a": []}})
+
+    decoder = BinanceDecoder()
+    decoded([futures(10, 14, 7), futures(18, 20, 14), snapshot(16, BIDS, ASKS)], decoder)
+
+    [follows] = decoded([futures(25, 30, 20)], decoder)
+    [gap] = decoded([futures(41, 50, 35)], decoder)
+
+    assert follows.kind == Kind.BOOK
+    assert note(gap) == {"event": "gap", "expected": 31, "got": 41}
+
+
+def test_a_listing_says_what_base_and_quote_are() -> None:
+    listed = {"symbols": [{"symbol": "FOOBARU", "baseAsset": "FOOBAR", "quoteAsset": "U", "filters": []}]}
+
+    assert decoded([frame(listed), quote("1", "2", name="FOOBARU")])[0].symbol == "FOOBAR/U"
+
+
 def test_a_snapshot_of_a_book_that_is_whole_changes_nothing() -> None:
     stream = [diff(1, 2), snapshot(2, BIDS, ASKS)]
 
@@ -621,7 +687,7 @@ def test_a_refused_request_is_told(answer: dict[str, Any]) -> None:
         {"result": None, "id": 1},
         {"e": "kline", "E": 1, "s": "BTCUSDT", "k": {}},
         {"stream": "btcusdt@kline_1m", "data": {"e": "kline"}},
-        {"stream": "btcusdt@depth@0ms", "data": {"pu": 1}},
+        {"stream": "btcusdt@forceOrder", "data": {"e": "forceOrder"}},
     ],
 )
 def test_what_is_none_of_ours_is_kept_and_not_counted(message: dict[str, Any]) -> None:

@@ -171,6 +171,36 @@ def test_what_strategies_print_is_no_result(jobs: str, place: Place, tape: Path)
     assert "begun" in run.err and "begun" in verdict.err
 
 
+def test_a_strategy_that_goes_elsewhere_takes_nobody_with_it(place: Place, tape: Path) -> None:
+    goes = "import os\ndef on_stop(state):\n    os.chdir('/')\n"
+    place.strategy("restless", goes + "def generate_signal(data):\n    os.chdir('/')\n")
+
+    run = place.spawn("replay", tape, "--out", "run", "--json")
+
+    assert run.json["status"] == "finished"
+    assert place.spawn("verify", "run", "--json").json["identical"]
+
+
+def test_a_failure_is_told_in_one_line_however_much_it_says(place: Place, tape: Path) -> None:
+    place.strategy("wordy", "def generate_signal(data):\n    raise ValueError('much\\n' * 100_000)\n")
+
+    answer = place.wspt("replay", tape)
+
+    [line] = [line for line in answer.err.splitlines() if "wordy" in line]
+    assert line.startswith("strategy failed: wordy.py:2 in generate_signal: ValueError: much much ")
+    assert len(line) < 600
+
+
+def test_a_failure_that_cannot_say_what_it_is_stops_nobody_else(place: Place, tape: Path) -> None:
+    mute = "class Mute(Exception):\n    def __str__(self):\n        return 1 / 0\n"
+    place.strategy("mute", mute + "def generate_signal(data):\n    raise Mute\n")
+
+    answer = place.wspt("replay", tape)
+
+    assert answer.code == 0
+    assert "mute failed: Mute at mute.py:5" in answer.out
+
+
 # -- verify --------------------------------------------------------------------------------------------------
 
 

@@ -264,7 +264,8 @@ def test_a_long_table_comes_in_batches(tmp_path: Path) -> None:
         ("ts,symbol,price,size\n1,A,cheap,1\n", "CSV conversion error to double"),
         ("ts,symbol,price,size\n1,A,1\n", "CSV parse error"),
         ("ts,symbol,price,size,side\n1,A,1,1,up\n", "side: expected buy, sell, b, s, 1, -1, 0 or nothing, found 'up'"),
-        ("ts,symbol,price,size\n1,A,1,1\n,A,1,1\n", "ts: expected a time in every row, found none in row 1"),
+        ("ts,symbol,price,size\n1,A,1,1\n,A,1,1\n", "ts: expected a time in every row, found none in row 2"),
+        ("ts,symbol,price,price,size\n1,A,1,2,1\n", "expected each column once, found price several times"),
     ],
 )
 def test_a_table_of_another_kind_is_named_with_what_was_found(tmp_path: Path, content: str, found: str) -> None:
@@ -278,7 +279,7 @@ def test_a_table_of_another_kind_is_named_with_what_was_found(tmp_path: Path, co
     ("column", "values", "found"),
     [
         ("ts", pa.array([1.5]), "ts: expected whole ns since 1970, found double"),
-        ("ts", pa.array([None], pa.int64()), "ts: expected a time in every row, found none in row 0"),
+        ("ts", pa.array([None], pa.int64()), "ts: expected a time in every row, found none in row 1"),
         ("ts", pa.array([2**63], pa.uint64()), "ts: expected whole ns since 1970, found uint64"),
         ("price", pa.array(["10"]), "price: expected numbers, found string"),
         ("price", pa.array([True]), "price: expected numbers, found bool"),

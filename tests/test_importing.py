@@ -146,6 +146,17 @@ def test_a_clock_that_runs_backwards_is_counted_and_loses_no_frame(place: Place)
     assert said["quality"]["clock_reversals"] == 1
 
 
+def test_a_capture_of_another_venue_becomes_a_tape_and_says_that_it_has_no_market(place: Place) -> None:
+    capture = place.file("frames.jsonl", b"1000 " + TRADE)
+
+    answer = place.wspt("import", "hftbacktest", "--venue", "binance", capture, "-o", "out.parquet")
+
+    assert answer.code == 0
+    assert answer.err.startswith("out.parquet: no trade, quote or book was found in ")
+    assert answer.err.endswith("; are these frames of binance?\n")
+    assert payloads(place) == [TRADE]
+
+
 # -- plain tables --------------------------------------------------------------------------------------------
 
 

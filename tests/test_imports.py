@@ -1,6 +1,8 @@
 """Captures made elsewhere become frames in order and in time, and a user's mistake is one sentence."""
 
 import gzip
+import os
+import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -155,6 +157,26 @@ def test_bare_frames_have_no_time(write: Write) -> None:
     assert list(frames([path])) == [Frame(None, b'{"a":1}'), Frame(None, b'{"b":2}')]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_line(write: Write) -> None:
+    path = write("x.jsonl", b'\xef\xbb\xbf{"a":1}\r\n\xef\xbb\xbf{"b":2}\r\n')
+
+    assert [frame.payload for frame in frames([path])] == [b'{"a":1}', b'\xef\xbb\xbf{"b":2}']
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_pipe_gives_every_line(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    lines = [b"%d {}" % number for number in range(20_000)]
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=[pack(b"\n".join(lines))])
+    writer.start()
+
+    found = [frame.payload for frame in frames([pipe])]
+
+    writer.join()
+    assert found == lines
+
+
 def test_frames_take_the_venues_times_and_never_run_backwards() -> None:
     times = [None, 30, 20, None, 40]
     decoded = [(Frame(None, b"%d" % i), [Tick(kind=Kind.OTHER, ts_event=time)]) for i, time in enumerate(times)]
@@ -165,8 +187,8 @@ def test_frames_take_the_venues_times_and_never_run_backwards() -> None:
     assert [frame.payload for frame, _ in stamped] == [b"0", b"1", b"2", b"3", b"4"]
 
 
-def test_the_first_tick_with_a_time_counts_and_a_time_of_receipt_wins() -> None:
-    ticks = [Tick(kind=Kind.OTHER), Tick(kind=Kind.TRADE, ts_event=7), Tick(kind=Kind.TRADE, ts_event=5)]
+def test_a_frame_comes_no_sooner_than_its_latest_tick_and_a_time_of_receipt_wins() -> None:
+    ticks = [Tick(kind=Kind.OTHER), Tick(kind=Kind.TRADE, ts_event=5), Tick(kind=Kind.TRADE, ts_event=7)]
 
     stamped = list(stamp([(Frame(None, b"a", 2, "u"), ticks), (Frame(9, b"b"), ticks)]))
 

@@ -532,6 +532,30 @@ def test_a_canceled_book_subscription_leaves_no_book() -> None:
     assert update.kind == Kind.OTHER
 
 
+@pytest.mark.parametrize(("frames", "bid"), [([], None), ([SMALL_BOOK], 100.0)], ids=["alone", "beside a book"])
+def test_a_canceled_ticker_leaves_the_touch_of_the_book(frames: list[str], bid: float | None) -> None:
+    decoder = KrakenDecoder()
+    for one in frames:
+        decoder.decode(frame(one))
+    decoder.decode(frame(ticker(90.0, 91.0)))
+    result = {"channel": "ticker", "symbol": "BTC/USD", "event_trigger": "bbo"}
+
+    [row] = decoder.decode(frame({"method": "unsubscribe", "result": result, "success": True}))
+
+    assert row.bid == bid if bid is not None else is_unknown(row)
+
+
+def test_a_book_message_may_leave_out_a_side_without_changes() -> None:
+    decoder = KrakenDecoder()
+    decoder.decode(frame(SMALL_BOOK))
+    update = SMALL_BOOK.replace("snapshot", "update")
+
+    rows = decoder.decode(frame(update[: update.index('"bids"')] + update[update.index('"asks"') :]))
+
+    assert rows[-1].kind == Kind.BOOK
+    assert decoder.quality.checksum_ok == 2
+
+
 @pytest.mark.parametrize(
     ("reply", "symbol", "error"),
     [

@@ -153,6 +153,14 @@ def test_the_search_path_is_what_it_was_whatever_the_file_did_to_it(ending: str,
     assert sys.path == before
 
 
+def test_the_current_folder_is_what_it_was_whatever_the_file_did_to_it(write: Write, tmp_path: Path) -> None:
+    before = Path.cwd()
+
+    load_strategy(write(f"import os\nos.chdir({str(tmp_path)!r})\n{IDLE}"))
+
+    assert Path.cwd() == before
+
+
 # -- mistakes ----------------------------------------------------------------------------------------------------
 
 
@@ -171,6 +179,12 @@ def test_the_search_path_is_what_it_was_whatever_the_file_did_to_it(ending: str,
         ("from engine import Sgnal\n", r"mine\.py:1: .* found ImportError: cannot import name 'Sgnal'"),
         ("from ws_tester.types import Nothing\n", r"mine\.py:1: .* found ImportError: cannot import name 'Nothing'"),
         ("def size():\n    return 1 / 0\nsize()\n", r"mine\.py:2: .* found ZeroDivisionError: division by zero"),
+        ("class Odd(BaseException): ...\nraise Odd\n", r"mine\.py:2: .* found Odd: "),
+        (
+            "class Mute(Exception):\n    def __str__(self): return 1 / 0\nraise Mute\n",
+            r"mine\.py:3: .* found Mute: <ZeroDivisionError while",
+        ),
+        ("async def generate_signal(data): ...\n", r"expected a plain function generate_signal, found an async one"),
         ("raise SystemExit('enough')\n", r"mine\.py:1: .* found SystemExit: enough"),
         (f"CONFIG = [1]\n{IDLE}", r"expected CONFIG to be a dict with text keys, found \[1\]"),
         (f"CONFIG = {{1: 2}}\n{IDLE}", r"expected CONFIG to be a dict with text keys, found \{1: 2\}"),

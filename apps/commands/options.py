@@ -1,5 +1,6 @@
 """Options that several commands share, and what their words mean."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -98,7 +99,7 @@ def moment(text: str | None, option: str) -> int | None:
     """ns UTC of ISO 8601 text (UTC, unless it names another zone) or of ns."""
     if text is None:
         return None
-    if text.lstrip("-").isdigit():
+    if re.fullmatch(r"-?[0-9]{1,30}", text):
         return int(text)
     try:
         when = datetime.fromisoformat(text)

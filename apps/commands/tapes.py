@@ -44,6 +44,9 @@ def import_(
     from apps.report import inspect_json, print_inspect, stdout, to_json
 
     tape = import_files(kind, venue, files, out)
+    if not any(tape.passport.kinds[news] for news in ("trade", "quote", "book")):
+        asked = f"; are these frames of {venue}?" if venue else ""
+        print(f"{out}: no trade, quote or book was found in {', '.join(map(str, files))}{asked}", file=sys.stderr)
     if as_json:
         print(to_json(inspect_json(tape)))
     else:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from typing import assert_never
+from urllib.parse import unquote
 
 import msgspec
 
@@ -32,6 +33,9 @@ QUOTE_ASSETS: tuple[str, ...] = (
 )
 """The assets in which Binance and Binance.US quote or quoted prices: what tells BTCUSDT's base from its quote."""
 
+_QUOTED_IN_USD = frozenset({"SHIBUSD", "USDTUSD"})
+"""Names of Binance.US that are as long as those which are quoted in BUSD and TUSD."""
+
 CHANNELS = ("trade", "bookTicker", "depth@100ms")
 STREAMS_MAX = 1024
 """Streams that one connection may carry."""
@@ -47,7 +51,7 @@ def canonical(name: str) -> str:
     Binance.US quotes in USD, where BNBUSD and BATUSD are BNB and BAT: not two letters quoted in BUSD or TUSD.
     """
     quote = max((asset for asset in QUOTE_ASSETS if name.endswith(asset)), key=len, default="")
-    if quote in ("BUSD", "TUSD") and len(name) < len("BNBBUSD"):
+    if quote in ("BUSD", "TUSD") and (len(name) < len("BNBBUSD") or name in _QUOTED_IN_USD):
         quote = "USD"
     base = name.removesuffix(quote)
     return f"{base}/{quote}" if base and quote else name
@@ -143,10 +147,10 @@ class BinanceDecoder:
         for market in self._markets.values():
             market.forget()
 
-    def _market(self, name: str) -> "_Market":
+    def _market(self, name: str, symbol: str | None = None) -> "_Market":
         market = self._markets.get(name)
         if market is None:
-            market = self._markets[name] = _Market(canonical(name))
+            market = self._markets[name] = _Market(symbol or canonical(name))
         return market
 
     def _quote(self, quote: Quote) -> list[Tick]:
@@ -184,6 +188,7 @@ class BinanceDecoder:
 
     def _news(self, market: "_Market", trade: Trade | AggregateTrade, trade_id: int, before: int) -> list[Tick]:
         """The row of a trade, behind a feed row where ids between `before` and it never came."""
+        market.price = trade.price
         bid, bid_size, ask, ask_size = market.touch
         row = Tick(
             kind=_TRADE,
@@ -227,7 +232,7 @@ class BinanceDecoder:
         market = self._owner(snapshot, url)
         if market is None:
             return [Tick(kind=_OTHER, note=_note("snapshot_of_unknown_symbol"))]
-        if market.book.is_synced:
+        if market.book.is_synced and not market.book.is_outdated_by(snapshot):
             return [market.row(_OTHER)]  # The chain is whole and leads past it.
         if market.book.is_too_old(snapshot):
             note = _note("resync", snapshot=snapshot.last, first_held=market.book.held[0].first)
@@ -237,22 +242,25 @@ class BinanceDecoder:
     def _instruments(self, listed: Instruments) -> list[Tick]:
         """Steps and minimums, of the symbols that were asked for."""
         wanted = [item for item in listed.symbols if not self._canonical or item.name in self._canonical]
-        rows = [self._market(item.name).row(_FEED, instrument_note(item)) for item in wanted]
+        rows = [self._market(item.name, item.canonical).row(_FEED, instrument_note(item)) for item in wanted]
         for row in rows[:-1]:
             row.flags &= ~LAST_OF_MESSAGE
         return rows or [Tick(kind=_OTHER)]
 
     def _owner(self, snapshot: Snapshot, url: str | None) -> "_Market | None":
         """The market of a REST answer: the one its URL names, else the only one that waits, else the one it fits."""
-        named = re.search(r"[?&]symbol=(\w+)", url or "")
+        named = re.search(r"[?&]symbol=(\w+)", unquote(url or ""))
         if named:
             return self._market(named[1].upper())
-        waiting = [market for market in self._markets.values() if market.book.held]
+        known = list(self._markets.values())
+        waiting = [market for market in known if market.book.held]
         if not waiting:
-            waiting = [market for market in self._markets.values() if not market.book.is_synced]
+            waiting = [market for market in known if not market.book.is_synced]
         if len(waiting) > 1:
             waiting = [market for market in waiting if market.fits(snapshot)]
-        return waiting[0] if len(waiting) == 1 else None
+        if not waiting and len(known) == 1:
+            waiting = known
+        return waiting[0] if len(waiting) == 1 and waiting[0].may_trade_at(snapshot) else None
 
     def _partial(self, partial: Partial) -> list[Tick]:
         market = self._market(partial.name)
@@ -288,15 +296,16 @@ class _Market:
     has_trades:  single trades have been seen, so that aggregates of them are no news.
     has_quotes:  a bookTicker has been seen. It runs up to 100 ms ahead of the diffs, so the touch is its alone.
     touch:       bid, bid_size, ask, ask_size as last known.
+    price:       of the last trade, NaN before the first.
     """
 
-    __slots__ = ("book", "has_quotes", "has_trades", "last_aggregate", "last_trade", "symbol", "touch")
+    __slots__ = ("book", "has_quotes", "has_trades", "last_aggregate", "last_trade", "price", "symbol", "touch")
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
         self.last_trade = self.last_aggregate = -1
         self.has_trades = self.has_quotes = False
-        self.touch = _UNKNOWN
+        self.touch, self.price = _UNKNOWN, NAN
         self.book = Book()
 
     def forget(self) -> None:
@@ -308,6 +317,12 @@ class _Market:
         """`snapshot` lies within the diffs that this market holds."""
         held = self.book.held
         return bool(held) and held[0].first <= snapshot.last <= held[-1].last
+
+    def may_trade_at(self, snapshot: Snapshot) -> bool:
+        """The prices of a snapshot that names no symbol are not those of quite another market."""
+        near = self.touch[0] if self.touch[0] > 0.0 else self.price
+        best = (snapshot.bids or snapshot.asks)[:1]
+        return not any(price < near / _ANOTHER_MARKET or price > near * _ANOTHER_MARKET for price, _ in best)
 
     def row(self, kind: int, note: str | None = None) -> Tick:
         """A row about this symbol, with the touch and no price of its own."""
@@ -368,6 +383,8 @@ class _Market:
 
 
 _UNKNOWN = (NAN, NAN, NAN, NAN)
+_ANOTHER_MARKET = 5.0
+"""So many times the price known, or one of so many parts of it, is the price of something else."""
 
 
 def _ns(stamp: int) -> int:

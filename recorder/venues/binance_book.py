@@ -88,9 +88,9 @@ class Book:
 
     def expected(self, diff: Diff) -> int | None:
         """Where `diff` should have started, if something is missing between the chain and it; else None."""
-        if self._last is None or diff.first == self._last + 1:
+        if self._last is None or diff.after == self._last:
             return None
-        if self._may_overlap and diff.first <= self._last:
+        if self._may_overlap and diff.after < self._last:
             return None
         return self._last + 1
 
@@ -112,7 +112,13 @@ class Book:
         The venue's page has the snapshot fetched again already where it ends right before that diff. Nothing is
         missing then, and a recording offers no second try: it is taken.
         """
-        return bool(self.held) and snapshot.last + 1 < self.held[0].first
+        return bool(self.held) and snapshot.last < self.held[0].after
+
+    def is_outdated_by(self, snapshot: Snapshot) -> bool:
+        """No diff has gone on from the snapshot that was joined, and `snapshot` is newer: so it is where diffs never
+        come, as with a raw stream of partial books.
+        """
+        return self._may_overlap and self._last is not None and self._last < snapshot.last
 
     def join(self, snapshot: Snapshot) -> list[Diff]:
         """Take the levels of `snapshot`; the answer is the held diffs that go on from it and are to be applied."""

@@ -56,7 +56,10 @@ class Quote(Struct, gc=False):
 
 
 class Diff(Struct, gc=False):
-    """The levels that changed between two update ids, both included, with their absolute sizes; zero removes."""
+    """The levels that changed between two update ids, both included, with their absolute sizes; zero removes.
+
+    previous:  where the diff before it ended. Futures say so, as their ids have holes; spot does not.
+    """
 
     time: Time = field(name="E")
     name: Name = field(name="s")
@@ -64,10 +67,16 @@ class Diff(Struct, gc=False):
     last: Id = field(name="u")
     bids: Levels = field(name="b")
     asks: Levels = field(name="a")
+    previous: Id | None = field(name="pu", default=None)
 
     def __post_init__(self) -> None:
         if self.last < self.first:
             raise ValueError("a diff that ends before it starts")
+
+    @property
+    def after(self) -> int:
+        """The update that it goes on from."""
+        return self.first - 1 if self.previous is None else self.previous
 
 
 class Snapshot(Struct, gc=False):
@@ -117,6 +126,11 @@ class Instrument(Struct):
     base: str = field(name="baseAsset", default="")
     quote: str = field(name="quoteAsset", default="")
     filters: list[Filter] = []
+
+    @property
+    def canonical(self) -> str | None:
+        """BASE/QUOTE, where the venue says what they are."""
+        return f"{self.base}/{self.quote}" if self.base and self.quote else None
 
 
 class Instruments(Struct):
@@ -221,10 +235,12 @@ _Reader: TypeAlias = (
 _BY_EVENT: dict[str, _Reader] = {
     "trade": _TRADE,
     "aggTrade": _AGGREGATE,
+    "bookTicker": _QUOTE,  # futures name the event
     "depthUpdate": _DIFF,
     "serverShutdown": _SHUTDOWN,
 }
-_SPEEDS = ("", "@100ms", "@1000ms")
+_SPEEDS = ("", "@0ms", "@100ms", "@250ms", "@500ms", "@1000ms")
+"""Of depth streams: spot has a second and 100 ms, futures the others."""
 _BY_CHANNEL: dict[str, _Reader] = {
     "trade": _TRADE,
     "aggTrade": _AGGREGATE,

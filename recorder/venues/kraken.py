@@ -75,6 +75,10 @@ class _Market:
         """Until the next snapshot; what the touch was worth is not known either."""
         self.book, self.touch = None, UNKNOWN_TOUCH
 
+    def lose_quotes(self) -> None:
+        """No ticker comes any more: a book that does says what the touch is, or nobody."""
+        self.touch = UNKNOWN_TOUCH if self.book is None else self.book.touch()
+
     def book_subscription(self, depth: int | None, *, is_over: bool) -> None:
         """The venue said that it sends this book, to `depth` levels a side, or that it sends it no more."""
         self.depth = None if is_over or depth not in wire.DEPTHS else depth
@@ -279,8 +283,11 @@ class KrakenDecoder:
         if reply.method not in ("subscribe", "unsubscribe") or reply.result is None:
             return []
         done = reply.result
+        is_over = reply.method == "unsubscribe"
         if done.channel == "book" and done.symbol is not None:
-            self._market(done.symbol).book_subscription(done.depth, is_over=reply.method == "unsubscribe")
+            self._market(done.symbol).book_subscription(done.depth, is_over=is_over)
+        if done.channel == "ticker" and done.symbol is not None and is_over:
+            self._market(done.symbol).lose_quotes()
         note = KrakenNote(event=f"{reply.method}d", channel=done.channel, depth=done.depth, warnings=done.warnings)
         return [feed(note, done.symbol, self._touch(done.symbol))]
 

@@ -67,9 +67,9 @@ class BookChange(Struct, gc=False):
     """Levels of one symbol, and the CRC32 of the book after them."""
 
     symbol: Symbol
-    bids: list[BookLevel]
-    asks: list[BookLevel]
     checksum: Annotated[int, Meta(ge=0, lt=2**32)]
+    bids: list[BookLevel] = []
+    asks: list[BookLevel] = []
     timestamp: str | None = None
 
 
