@@ -258,12 +258,11 @@ def _meaning(signal: events.SignalRaised) -> dict[str, Any]:
 
 def _call(run: Path, name: str, parting: Parting) -> Decision | None:
     """The call at that tick, about the symbol in question, made again."""
-    manifest = read_manifest(run)
-    seq = parting.tick_seq
-    if not manifest.tape.first_seq <= seq < manifest.tape.stop_seq:
+    made_of, seq = ingredients(run, read_manifest(run), only=name), parting.tick_seq
+    if not made_of.first_seq <= seq < made_of.stop_seq:
         return None
     symbol = (parting.a or parting.b or {})["symbol"]
-    decisions = retrace(ingredients(run, manifest, only=name), seq + 1, {seq}).decisions
+    decisions = retrace(made_of, seq + 1, {seq}).decisions
     about = [decision for decision in decisions if decision.seen.get("symbol") in (symbol, None)]
     found = about or decisions
     return found[-1] if found else None

@@ -20,7 +20,6 @@ from engine.ticks import KIND_NAMES
 from recorder.ledger import read_events
 from recorder.run_files import RunFiles
 from recorder.runs import Manifest, read_manifest
-from recorder.tape import Tape
 
 NEIGHBORS = 4
 """Ticks shown before and after the one in question."""
@@ -106,7 +105,7 @@ def explain_event(run: Path, name: str, *, is_event: bool = False) -> Explanatio
         execution=plain(made_of.config.desks[strategy].execution),
         before=money_of(before),
         after=money_of(after),
-        neighbors=neighbors(made_of.tape, manifest, target.tick_seq),
+        neighbors=neighbors(made_of, target.tick_seq),
     )
 
 
@@ -120,7 +119,7 @@ def explain_moment(run: Path, strategy: str, at_ns: int) -> Explanation:
         known = sorted(manifest.strategies)
         raise UserProblem(f"--strategy {strategy}: expected one of {', '.join(known)}{nearest(strategy, known)}")
     made_of, recorded = ingredients(run, manifest, only=strategy), _recorded(run, strategy)
-    seq = _seq_at(made_of, manifest, at_ns)
+    seq = _seq_at(made_of, at_ns)
     first = retrace(made_of, seq + 1, {seq})
     done = first if first.decisions or first.last_call_seq < 0 else retrace(made_of, seq + 1, {first.last_call_seq})
     here = [event for event in done.events if event.tick_seq == seq]
@@ -144,7 +143,7 @@ def explain_moment(run: Path, strategy: str, at_ns: int) -> Explanation:
         execution=plain(made_of.config.desks[strategy].execution),
         before=money_of(before),
         after=money_of(after),
-        neighbors=neighbors(made_of.tape, manifest, seq),
+        neighbors=neighbors(made_of, seq),
     )
 
 
@@ -166,10 +165,10 @@ def money_of(portfolio: Portfolio) -> dict[str, Any]:
     }
 
 
-def neighbors(tape: Tape, manifest: Manifest, seq: int) -> list[dict[str, Any]]:
+def neighbors(made_of: Ingredients, seq: int) -> list[dict[str, Any]]:
     """The ticks around the one at `seq`, without their raw messages."""
-    start = max(manifest.tape.first_seq, seq - NEIGHBORS)
-    rows = tape.ticks(start, min(manifest.tape.stop_seq, seq + NEIGHBORS + 1))
+    start = max(made_of.first_seq, seq - NEIGHBORS)
+    rows = made_of.tape.ticks(start, min(made_of.stop_seq, seq + NEIGHBORS + 1))
     shown = ("symbol", "side", "price", "size", "bid", "bid_size", "ask", "ask_size", "note")
     return [
         {"seq": row.seq, "ts": row.ts_recv, "kind": KIND_NAMES[row.tick.kind]}
@@ -245,18 +244,18 @@ def _for_symbol(decisions: Sequence[Decision], symbol: str | None) -> Decision |
     return found[-1] if found else None
 
 
-def _seq_at(made_of: Ingredients, manifest: Manifest, at_ns: int) -> int:
+def _seq_at(made_of: Ingredients, at_ns: int) -> int:
     """The last tick of the run up to `at_ns`."""
-    tape, reference = made_of.tape, manifest.tape
-    [first] = tape.ticks(reference.first_seq, reference.first_seq + 1)
-    [last] = tape.ticks(reference.stop_seq - 1, reference.stop_seq)
+    tape = made_of.tape
+    [first] = tape.ticks(made_of.first_seq, made_of.first_seq + 1)
+    [last] = tape.ticks(made_of.stop_seq - 1, made_of.stop_seq)
     if not first.ts_recv <= at_ns <= last.ts_recv:
         raise UserProblem(f"--at {at_ns}: expected a time of the run, {first.ts_recv} to {last.ts_recv}")
     for span in (10**9, 60 * 10**9, 3_600 * 10**9, at_ns - first.ts_recv):
         found = -1
-        for batch in tape.batches(from_ns=at_ns - span, to_ns=at_ns + 1, stop_seq=reference.stop_seq):
+        for batch in tape.batches(from_ns=at_ns - span, to_ns=at_ns + 1, stop_seq=made_of.stop_seq):
             found = batch.first_seq + len(batch) - 1
-        if found >= reference.first_seq:
+        if found >= made_of.first_seq:
             return found
     raise AssertionError("a time of the run has a tick before it")
 

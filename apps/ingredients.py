@@ -16,14 +16,17 @@ from recorder.tape import Tape
 class Ingredients(msgspec.Struct, frozen=True, kw_only=True):
     """Enough to make a run, or some desks of it, again.
 
-    files:  the strategies, in the order of their names.
-    part:   of the tape.
+    files:     the strategies, in the order of their names.
+    part:      of the tape; of a run that goes on what is there by now.
+    first_seq, stop_seq:  of that part.
     """
 
     tape: Tape
     files: list[StrategyFile]
     config: RunConfig
     part: Range
+    first_seq: int
+    stop_seq: int
 
 
 def ingredients(
@@ -40,9 +43,15 @@ def ingredients(
         raise UserProblem(f"{run}: expected the tape it was made of, found another one at {tape.paths[0]}")
     files, config = code_of(run, manifest, current=current, only=only)
     # A live run that has not ended does not say yet where it does.
-    stop_seq = manifest.tape.stop_seq or None
-    part = Range(from_ns=manifest.tape.from_ns, to_ns=manifest.tape.to_ns, stop_seq=stop_seq)
-    return Ingredients(tape=tape, files=files, config=config, part=part)
+    stop_seq = manifest.tape.stop_seq or tape.first_seq + tape.rows
+    return Ingredients(
+        tape=tape,
+        files=files,
+        config=config,
+        part=Range(from_ns=manifest.tape.from_ns, to_ns=manifest.tape.to_ns, stop_seq=manifest.tape.stop_seq or None),
+        first_seq=manifest.tape.first_seq,
+        stop_seq=stop_seq,
+    )
 
 
 def code_of(

@@ -144,6 +144,16 @@ def test_what_if_is_told_before_the_report(place: Place) -> None:
     assert out.splitlines()[-1].startswith("digest ")
 
 
+def test_what_if_runs_into_no_folder_that_is_there(place: Place) -> None:
+    (place.folder / "if-vs").mkdir()
+
+    answer = place.wspt("replay", "tape.parquet", "--vs", "eager.size=20", "--out", "if")
+
+    assert (answer.code, answer.out) == (2, "")
+    assert "if-vs: expected a new folder for what --vs runs, found one that is there" in answer.err
+    assert not (place.folder / "if").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

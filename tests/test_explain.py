@@ -1,5 +1,7 @@
 """An explanation is the run again: what the strategy saw and answered, and the arithmetic to the last digit."""
 
+import json
+import shutil
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -163,6 +165,18 @@ def test_watching_every_decision_changes_none(strategy: str, run: Path) -> None:
     assert len(watched.decisions) == watched.calls > 20
     assert watched.events == history[: len(watched.events)]
     assert len(watched.events) >= len(history) - 1  # the last mark comes when the tape is over
+
+
+def test_a_run_that_goes_on_is_explained_as_far_as_it_has_come(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    manifest = json.loads((folder / "run.json").read_text())
+    manifest["tape"] |= {"stop_seq": 0, "identity": "", "paths": [{"given": str(run.parent / "tape.parquet")}]}
+    (folder / "run.json").write_text(json.dumps(manifest | {"status": "running", "digest": None}))
+    fill = next(event for event in recorded(run, "eager") if isinstance(event, events.OrderFilled))
+
+    assert explain_event(folder, f"eager-{fill.seq}", is_event=True).is_same
+    assert explain_moment(folder, "eager", fill.ts).is_same
 
 
 # -- moments without a fill ----------------------------------------------------------------------------------

@@ -84,7 +84,11 @@ def replay(
     settings = settled(files, overrides=override or [])
     other = _settled_otherwise(settled, files, override or [], vs or [])
     run = out or new_run(given[0])
-    with stoppable() as should_stop, progress_bar(tape.rows, as_json) as progress, redirect_stdout(sys.stderr):
+    other_run = run.with_name(f"{run.name}-vs")
+    if vs and other_run.exists():
+        raise UserProblem(f"{other_run}: expected a new folder for what --vs runs, found one that is there")
+    ticks = tape.rows * (2 if vs else 1)
+    with stoppable() as should_stop, progress_bar(ticks, as_json) as progress, redirect_stdout(sys.stderr):
         run_it = partial(
             run_replay,
             tape,
@@ -100,8 +104,8 @@ def replay(
         compared = None
         if vs and manifest.status == "finished":
             again = load_strategies(run / "strategies" / f"{name}.py" for name in other.desks)  # fresh modules
-            run_it(again, other, run.with_name(f"{run.name}-vs"))
-            compared = _diff(run, run.with_name(f"{run.name}-vs"), other.desks)
+            run_it(again, other, other_run)
+            compared = _diff(run, other_run, other.desks)
     leaderboard = leaderboard_of(run)
     if as_json:
         said = replay_json(str(run), manifest, leaderboard)
