@@ -17,13 +17,17 @@ from tests.random_markets import GRID, SYMBOLS, upto
 TRIGGERS = ("tick", "trade", "quote", "book", "candle:1s", "candle:1m", "every:500ms", "every:7s")
 LATENCIES_NS = (0, 1, 50 * MS, 3 * SECOND)
 
-_SIZES = (1.0, 10.0, 25.0, 100.0, 1_000.0)
+_SIZES = (1.0, 10.0, 25.0)
+_SHARES = {"short": (1.0, 2.9)}
+"""Sizes in quote currency, and as shares of the cash: else all of it, and a part."""
 _ACTIONS = (None, "buy", "buy", "buy", "buy", "short", "short", "sell", "cover", "close")
 _ACTIONS += ("cancel", "cancel one", "replace", "replace")
 _UNDOING = {"sell": "buy", "close": "buy", "cover": "short"}
 _ORDERS: tuple[dict[str, Any], ...] = (
     {},
     {"in_base": True},
+    {"order_type": "limit"},
+    {"order_type": "limit", "in_base": True},
     {"order_type": "limit"},
     {"order_type": "limit", "in_base": True},
     {"order_type": "limit", "time_in_force": "ioc"},
@@ -70,6 +74,7 @@ _DELAYS: tuple[dict[str, Any], ...] = (
 )
 _MARGINS: tuple[dict[str, Any], ...] = (
     {},
+    {"maintenance_ratio": money("0.995")},
     {"max_short_leverage": money("3"), "maintenance_ratio": money("0.332")},
     {"max_short_leverage": money("5"), "maintenance_ratio": money("0.19")},
     {"max_short_leverage": money("0.5"), "maintenance_ratio": money("1.5")},
@@ -212,7 +217,7 @@ def _signal(wish: Wish, data: Any, portfolio: Any, can_short: bool, seen: dict[s
     order = dict(_ORDERS[wish.order])
     in_base, kind = order.pop("in_base", False), order.get("order_type", "market")
     if kind in ("limit", "stop_limit"):
-        order["limit_price"] = price + wish.offset * tick
+        order["limit_price"] = price + wish.offset // 2 * tick
     if kind in ("stop", "stop_limit", "take_profit"):
         order["stop_price"] = price + (wish.offset + 1 - wish.exits) * tick
     if kind == "trailing_stop":
@@ -224,13 +229,20 @@ def _signal(wish: Wish, data: Any, portfolio: Any, can_short: bool, seen: dict[s
     return Signal(
         "cancel" if action == "cancel one" else action,
         symbol,
-        0.0 if action == "replace" and wish.exits == 3 else _SIZES[wish.size % 5] * (0.01 if in_base else 1.0),
+        0.0
+        if action == "replace" and wish.exits == 3
+        else _size(action, wish, portfolio.cash) * (0.01 if in_base else 1.0),
         size_in="base" if in_base else "quote",
         stop_loss=price - below * 3 * tick if wish.exits & 1 else None,
         take_profit=price + below * 4 * tick if wish.exits & 2 else None,
         metadata=seen,
         **order,
     )
+
+
+def _size(action: str, wish: Wish, cash: float) -> float:
+    size = wish.size % 5
+    return _SIZES[size] if size < 3 else _SHARES.get(action, (1.0, 0.4))[size - 3] * cash
 
 
 def _seen(data: Any, portfolio: Any) -> dict[str, Any]:

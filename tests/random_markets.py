@@ -90,7 +90,7 @@ def _message(ts: int, talk: str, symbol: str, at: int, move: Move) -> Message:
     bid, ask, detail = price(at - 1), price(at + 1), move.detail
     match talk:
         case "trade":
-            return trade(ts, price(at), symbol, side=1 if detail % 2 else -1, size=_BIG[detail])
+            return trade(ts, price(at), symbol, side=1 if detail < 4 else -1, size=_BIG[(detail + move.step) % 8])
         case "trades":
             return trades(ts, price(at), price(at + detail), price(at - 1), symbol=symbol)
         case "quote":
