@@ -21,11 +21,12 @@ from engine.money import ZERO, money
 from engine.risk import RiskLimits
 
 VENUE_FEES_BPS: Mapping[str, tuple[str, str]] = {
-    # Maker and taker of the lowest volume tier.
+    # Maker and taker of the lowest volume tier, as published in 2026.
     "kraken": ("25", "40"),  # kraken.com/features/fee-schedule, Kraken Pro spot, 30-day volume below $10,000
     "binance": ("10", "10"),  # binance.com/en/fee/schedule, spot, regular user without BNB discount
 }
 VENUE_FEES_IN: Mapping[str, str] = {
+    # Kraken's are "a percentage of the trade's quote currency volume (by default)": kraken.com/features/fee-schedule.
     # "Trading fees are always charged in the asset you receive": binance.com/en/support/faq, "What Is Binance Spot
     # Trading Fee and How to Calculate", of 2022-03-24, read 2026-11-26. With BNB to pay them in it would be BNB.
     "binance": "received",

@@ -1,4 +1,8 @@
-"""What an order would meet: the visible levels, less what its desk has already taken from them."""
+"""What an order would meet: the visible levels, less what its desk has already taken from them.
+
+hftbacktest warns of its own model that "the best price and quantity do not change due to your execution"
+(`PartialFillExchange`, read 2026-11-26); here they do, for the desk that traded.
+"""
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal

@@ -1,8 +1,11 @@
 """A place in the queue of a price level: what trades before us, and how it shrinks.
 
 Only aggregated sizes are public, so nobody knows who leaves a queue when it shrinks without a trade. The models are
-those that hftbacktest documents ("Order Fill", queue models): risk-averse, and probabilities as functions of
-what stands before (`front`) and behind (`back`) us.
+those that hftbacktest documents ("Order Fill", `RiskAdverseQueueModel` and `ProbQueueModel`, read 2026-11-26; after
+quant.stackexchange.com/questions/3782 and rigtorp.se/2013/06/08/estimating-order-queue-position.html): f(back) /
+(f(back) + f(front)) of a cancellation was behind us, with f(x) = x (proportional), x**n (power), log(1 + x) (log).
+Two things differ. Its `back` includes what has traded since the venue last spoke of the level, ours does not. Its
+`front` may be driven below zero by cancellations, which fills; ours may not.
 """
 
 import math
