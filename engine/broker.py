@@ -9,24 +9,21 @@ import msgspec
 from engine import events
 from engine.bounds import Bounds, bounds_of
 from engine.depth import fill_model
-from engine.execution import ExecutionConfig, assets, latency_ns
+from engine.execution import ExecutionConfig, latency_ns
 from engine.margin import called, margin_prices
 from engine.market import NO_QUOTE, Market, Quote
 from engine.moments import NEVER, Moment
-from engine.money import ZERO, add, bps_of, floor_divide, floor_to, money, multiply, negate, of_float, subtract
+from engine.money import ZERO, add, money, of_float, subtract
 from engine.orders import BUYING, WAITING
-from engine.portfolio import Order, Portfolio, wanted
-from engine.position import FLAT, traded
+from engine.portfolio import Order, Portfolio
 from engine.queues import Place, probability
+from engine.settlement import NOTHING_LEFT, can_fill, settled, slipped
 from engine.signals import Signal
-from engine.sizing import Draft, affordable, buying_power, short_room, too_small
+from engine.sizing import Draft
 from engine.stops import Stop, reference_price, stop_of
 from engine.ticks import NAN, Kind
 
 Told = Callable[[events.OrderFilled, Order, Moment], None]
-
-_NOTHING_LEFT = {"sell": "no long position", "cover": "no short position"}
-"""Why the rest of an order that may only reduce a position does not trade."""
 
 
 class Broker:
@@ -80,6 +77,10 @@ class Broker:
         self.portfolio.apply(event)
         self._out.append(event)
 
+    def head(self, at: Moment) -> dict[str, Any]:
+        """What all facts share, for the next one. Those of every trade spell it out, which is faster."""
+        return {"strategy": self._name, "seq": self.portfolio.next_seq, "tick_seq": at.seq, "ts": at.ts}
+
     # -- sending -----------------------------------------------------------------------------------------
 
     def submit(self, draft: Draft, signal: Signal, plain: bool, correlation_id: str, at: Moment) -> None:
@@ -118,10 +119,7 @@ class Broker:
         self.next_due = min(self.next_due, arrives_at)
         self.emit(
             events.CancelSubmitted(
-                strategy=self._name,
-                seq=self.portfolio.next_seq,
-                tick_seq=at.seq,
-                ts=at.ts,
+                **self.head(at),
                 order_id=order.order_id,
                 correlation_id=correlation_id,
                 symbol=order.symbol,
@@ -146,11 +144,8 @@ class Broker:
         held = portfolio.position(symbol).quantity
         number = portfolio.orders + 1
         self.emit(
-            events.OrderSubmitted(
-                strategy=self._name,
-                seq=portfolio.next_seq,
-                tick_seq=at.seq,
-                ts=at.ts,
+            Order(
+                **self.head(at),
                 order_id=f"{self._name}-{number}",
                 correlation_id=exits.correlation_id if exits is not None else f"{self._name}-m{number}",
                 symbol=symbol,
@@ -248,7 +243,8 @@ class Broker:
         """Take what can be taken, then rest or end."""
         portfolio, order_id, limit = self.portfolio, order.order_id, order.limit_price
         side, slippage_bps = (1 if order.side in BUYING else -1), self._execution.slippage_bps
-        if order.time_in_force == "fok" and not self._can_fill(order, side, quote):
+        levels = self._model.levels(side, order.symbol, quote, self._market)
+        if order.time_in_force == "fok" and not can_fill(order, levels):
             self._end(events.OrderExpired(**self._about(order, at)))
             return
         touch = NAN
@@ -262,8 +258,8 @@ class Broker:
             if touch != touch:
                 touch = number
             if slippage_bps:
-                price = _slipped(price, side, limit, slippage_bps)
-            got = self._trade(order, price, available, touch, quote, "taker", at)
+                price = slipped(price, side, limit, slippage_bps)
+            got = self._trade(order, price, available, touch, quote, False, at)
             if isinstance(got, str):
                 self._refuse(order, got, at)
                 return
@@ -272,23 +268,9 @@ class Broker:
             if order_id not in portfolio.in_flight:
                 return
             if available is None:
-                self._refuse(order, _NOTHING_LEFT[order.side], at)
+                self._refuse(order, NOTHING_LEFT[order.side], at)
                 return
         self._settle_down(order, quote, touch == touch, at)
-
-    def _can_fill(self, order: Order, side: int, quote: Quote) -> bool:
-        """Whether the levels up to the limit hold all that the order wants."""
-        missing, by_notional = wanted(order), order.notional is not None
-        for number, available in self._model.levels(side, order.symbol, quote, self._market):
-            price, limit = money(number), order.limit_price
-            if limit is not None and (price > limit if side > 0 else price < limit):
-                return False
-            if available is None:
-                return True
-            missing = subtract(missing, multiply(available, price) if by_notional else available)
-            if missing <= ZERO:
-                return True
-        return False
 
     def _settle_down(self, order: Order, quote: Quote, found_any: bool, at: Moment) -> None:
         """Nothing more to take: what is left rests, or the order is over."""
@@ -331,128 +313,26 @@ class Broker:
         available: Decimal | None,
         touch: float,
         quote: Quote,
-        liquidity: str,
+        is_maker: bool,
         at: Moment,
     ) -> Decimal | str:
         """Trade at `price` what the order still wants, as far as the desk can settle it and `available` allows.
 
         Returns how much it got, which is nothing where that is less than a lot; or why the order is over.
         """
-        portfolio, symbol, is_buying = self.portfolio, order.symbol, order.side in BUYING
-        base, asset = assets(symbol)
-        position = portfolio.positions.get(symbol, FLAT)
-        fee_bps = self._execution.taker_bps if liquidity == "taker" else self._execution.maker_bps
-        in_base = order.side == "buy" and self._execution.fee_in == "received"
-        sized = self._tradable(order, price, available, position.quantity, base, ZERO if in_base else fee_bps, at)
-        if isinstance(sized, str):
-            return sized
-        quantity, notional, fee, left = sized
-        if not quantity:
-            return ZERO
-        fee_base = None
-        if in_base:
-            fee_base = bps_of(quantity, fee_bps)
-            fee = multiply(fee_base, price)
-            after, gross = traded(position, subtract(quantity, fee_base), subtract(notional, fee))
-            cash = subtract(portfolio.balances.get(asset, ZERO), notional)
-        elif is_buying:
-            after, gross = traded(position, quantity, notional)
-            cash = subtract(portfolio.balances.get(asset, ZERO), add(notional, fee))
-        else:
-            after, gross = traded(position, negate(quantity), negate(notional))
-            cash = add(portfolio.balances.get(asset, ZERO), subtract(notional, fee))
-        rate = None
-        if asset != portfolio.currency:
-            rate = self._market.rate(asset, portfolio.currency, at.stop) or ZERO
-        mid = (quote.bid + quote.ask) / 2
-        paid = of_float(touch)
-        filled = events.OrderFilled(
-            strategy=self._name,
-            seq=portfolio.next_seq,
-            tick_seq=at.seq,
-            ts=at.ts,
-            order_id=order.order_id,
-            correlation_id=order.correlation_id,
-            symbol=symbol,
-            side=order.side,
-            price=price,
-            quantity=quantity,
-            fee=fee,
-            liquidity=liquidity,
-            realized=subtract(gross, fee),
-            cash=cash,
-            position=after.quantity,
-            cost=after.cost,
-            rate=rate,
-            left=left,
-            fee_base=fee_base,
-            mid_at_decision=order.mid_at_decision,
-            mid_at_arrival=mid if mid == mid else None,
-            spread_cost=None if mid == touch or mid != mid else _cost(quantity, of_float(mid), paid, is_buying),
-            slippage_cost=None if price == paid else _cost(quantity, paid, price, is_buying),
+        filled = settled(
+            order, price, available, touch, quote, is_maker, self.portfolio, self._market, self._execution, at
         )
+        if filled is None:
+            return ZERO
+        if isinstance(filled, str):
+            return filled
         self.emit(filled)
-        if left is None:
+        if filled.left is None:
             self._forget(order.order_id)
         if self._on_fill is not None:
             self._on_fill(filled, order, at)
-        return quantity
-
-    def _tradable(
-        self,
-        order: Order,
-        price: Decimal,
-        available: Decimal | None,
-        held: Decimal,
-        base: str,
-        fee_bps: Decimal,
-        at: Moment,
-    ) -> tuple[Decimal, Decimal, Decimal, Decimal | None] | str:
-        """Quantity, notional and fee that can be settled at `price`, and what the order wants then; or why nothing.
-
-        held:  base units of the position before it.
-        """
-        symbol, portfolio, side, by_notional = order.symbol, self.portfolio, order.side, order.notional
-        instrument = self._execution.instruments.get(symbol) or self._market.instrument(symbol)
-        lot = instrument.lot_size
-        wants = portfolio.left.get(order.order_id) if portfolio.left else None
-        is_fresh = wants is None
-        if wants is None:
-            wants = wanted(order)
-        quantity = wants if by_notional is None else floor_divide(wants, price, lot)
-        if side == "sell":
-            quantity = min(quantity, held, portfolio.available(base))
-        elif side == "cover":
-            quantity = min(quantity, negate(held))
-        if quantity <= ZERO and side in _NOTHING_LEFT:
-            return _NOTHING_LEFT[side]
-        notional = multiply(quantity, price)
-        fee = bps_of(notional, fee_bps)
-        if side == "buy":
-            power = buying_power(portfolio, self._market, symbol, at.stop, self._execution, order.order_id)
-            if add(notional, fee) > power:
-                if by_notional is None:
-                    return "insufficient cash"
-                quantity = floor_divide(max(affordable(power, fee_bps), ZERO), price, lot)
-                notional = multiply(quantity, price)
-                fee = bps_of(notional, fee_bps)
-        elif side == "short":
-            room = short_room(portfolio, self._market, symbol, at.stop, self._execution)
-            if room is None:
-                return "no price to value the collateral"
-            if notional > room:
-                return "insufficient collateral"
-        if is_fresh:
-            problem = too_small(quantity, notional, instrument)
-            if problem:
-                return problem
-        if available is None or quantity <= available:
-            cut = subtract(wants, quantity) if by_notional is None and quantity != wants else None
-            return quantity, notional, fee, cut
-        quantity = floor_to(available, lot) if available > ZERO else ZERO
-        notional = multiply(quantity, price)
-        left = subtract(wants, quantity if by_notional is None else notional)
-        return quantity, notional, bps_of(notional, fee_bps), left
+        return filled.quantity
 
     # -- a tick meets what rests -------------------------------------------------------------------------
 
@@ -507,12 +387,12 @@ class Broker:
     def _fill_resting(self, order: Order, available: Decimal | None, quote: Quote, at: Moment) -> Decimal:
         limit = order.limit_price
         assert limit is not None
-        got = self._trade(order, limit, available, float(limit), quote, "maker", at)
+        got = self._trade(order, limit, available, float(limit), quote, True, at)
         if isinstance(got, str):
             self._cancel(order.order_id, got, at)
             return ZERO
         if order.order_id in self.portfolio.resting and available is None:
-            self._cancel(order.order_id, _NOTHING_LEFT[order.side], at)
+            self._cancel(order.order_id, NOTHING_LEFT[order.side], at)
         return got
 
     def _match_waiting(self, symbol: str, trade: float, has_trades: bool, quote: Quote, at: Moment) -> None:
@@ -539,20 +419,7 @@ class Broker:
         """A stop was at the venue already: it trades at once, against the market that triggered it."""
         level = self._stops.pop(order.order_id).level
         assert level is not None
-        self.emit(
-            events.StopTriggered(
-                strategy=self._name,
-                seq=self.portfolio.next_seq,
-                tick_seq=at.seq,
-                ts=at.ts,
-                correlation_id=order.correlation_id,
-                symbol=order.symbol,
-                kind=order.order_type,
-                order_id=order.order_id,
-                level=level,
-                price=price,
-            )
-        )
+        self.emit(events.StopTriggered(**self._about(order, at), kind=order.order_type, level=level, price=price))
         meets = self._market.meets(order.symbol, at.stop)
         if isinstance(meets, str):
             self._refuse(order, meets, at)
@@ -575,10 +442,7 @@ class Broker:
             return
         self.emit(
             events.StopTriggered(
-                strategy=self._name,
-                seq=self.portfolio.next_seq,
-                tick_seq=at.seq,
-                ts=at.ts,
+                **self.head(at),
                 correlation_id=exits.correlation_id,
                 symbol=symbol,
                 kind=kind,
@@ -596,16 +460,7 @@ class Broker:
         if call is None:
             return
         equity, required = call
-        self.emit(
-            events.MarginCalled(
-                strategy=self._name,
-                seq=self.portfolio.next_seq,
-                tick_seq=at.seq,
-                ts=at.ts,
-                equity=equity,
-                required=required,
-            )
-        )
+        self.emit(events.MarginCalled(**self.head(at), equity=equity, required=required))
         for order_id in (*self.portfolio.resting, *self.portfolio.waiting):
             self._cancel(order_id, "margin call", at)
         for symbol, position in sorted(self.portfolio.positions.items()):
@@ -651,15 +506,8 @@ class Broker:
             self._market.forget(place)
 
     def _about(self, order: Order, at: Moment) -> dict[str, Any]:
-        return {
-            "strategy": self._name,
-            "seq": self.portfolio.next_seq,
-            "tick_seq": at.seq,
-            "ts": at.ts,
-            "order_id": order.order_id,
-            "correlation_id": order.correlation_id,
-            "symbol": order.symbol,
-        }
+        about = {"order_id": order.order_id, "correlation_id": order.correlation_id, "symbol": order.symbol}
+        return self.head(at) | about
 
 
 def _with_terms(order: Order, draft: Draft, signal: Signal) -> Order:
@@ -675,17 +523,3 @@ def _with_terms(order: Order, draft: Draft, signal: Signal) -> Order:
         post_only=bool(signal.post_only),
         replaces=signal.order_id,
     )
-
-
-def _slipped(price: Decimal, side: int, limit: Decimal | None, slippage_bps: Decimal) -> Decimal:
-    """The price moved against us, never past a limit."""
-    slip = bps_of(price, slippage_bps)
-    moved = add(price, slip) if side > 0 else subtract(price, slip)
-    if limit is None:
-        return moved
-    return min(moved, limit) if side > 0 else max(moved, limit)
-
-
-def _cost(quantity: Decimal, fair: Decimal, paid: Decimal, is_buying: bool) -> Decimal | None:
-    """What trading at `paid` instead of `fair` cost; None where that is nothing."""
-    return multiply(quantity, subtract(paid, fair) if is_buying else subtract(fair, paid)) or None

@@ -225,10 +225,7 @@ class Desk:
             self._on_failure(f"{file}:{line} in {where}: {type(error).__name__}: {_text(error)}")
         self._emit(
             events.StrategyFailed(
-                strategy=self.name,
-                seq=self.portfolio.next_seq,
-                tick_seq=at.seq,
-                ts=at.ts,
+                **self._broker.head(at),
                 where=where,
                 exception=type(error).__name__,
                 file=file,
@@ -241,11 +238,7 @@ class Desk:
     def _halt(self, reason: str, at: Moment) -> None:
         """A limit of its own stops the desk, where there is a reason. Its exits stay in force."""
         if reason and self.is_asked:
-            self._emit(
-                events.DeskHalted(
-                    strategy=self.name, seq=self.portfolio.next_seq, tick_seq=at.seq, ts=at.ts, reason=reason
-                )
-            )
+            self._emit(events.DeskHalted(**self._broker.head(at), reason=reason))
             self._leave("desk halted", at)
 
     def _leave(self, reason: str, at: Moment) -> None:
@@ -307,10 +300,7 @@ class Desk:
     def _reject_signal(self, symbol: str, correlation_id: str, reason: str, at: Moment) -> None:
         self._emit(
             events.SignalRejected(
-                strategy=self.name,
-                seq=self.portfolio.next_seq,
-                tick_seq=at.seq,
-                ts=at.ts,
+                **self._broker.head(at),
                 correlation_id=correlation_id,
                 symbol=symbol,
                 reason=reason,
