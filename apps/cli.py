@@ -1,11 +1,16 @@
 """The console script: the commands by name, and what their mistakes look like."""
 
+import errno
+import io
+import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import typer
 
 from apps.commands import config, dashboard, diff, explain, live, replay, runs, strategies, tapes
+from apps.problems import UserProblem
 from recorder.problems import Problem
 
 app = typer.Typer(
@@ -37,13 +42,50 @@ app.command()(tapes.recover)
 app.command()(live.serve)
 
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""Why a disk takes no more: not ours to mend."""
+
+
 def main() -> NoReturn:
     """The console script: a mistake of the user's is one sentence and exit code 2, Ctrl+C is 130."""
+    # Where a stream was closed for us (`>&-`), the next file opened would get its number and what was meant for it.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115  # as long as the process
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  # as long as the process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # rather an escaped symbol than none of what was found
     try:
-        app(standalone_mode=True)
+        _check_words(sys.argv[1:])
+        try:
+            app(standalone_mode=True)
+        finally:
+            sys.stdout.flush()
     except Problem as problem:
         print(f"wspt: {problem}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        _write_no_more()
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        print(f"wspt: {error.filename or 'output'}: expected room to write, found: {error.strerror}", file=sys.stderr)
+        _write_no_more()
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
+
+
+def _write_no_more() -> None:
+    """What is left for stdout is dropped: the interpreter would fail on it once more at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+def _check_words(words: list[str]) -> None:
+    """File names may be any bytes on Linux. What is not text cannot stand in a manifest, nor be given to Arrow."""
+    for word in words:
+        if not word.isascii() and any("\ud800" <= char <= "\udfff" for char in word):
+            raise UserProblem(f"{word}: expected a name in UTF-8, found other bytes")

@@ -1,6 +1,7 @@
 """What the commands promise to a person and to a machine: words, exit codes, JSON and nothing else on stdout."""
 
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from apps.importing import simulated_tape
 from recorder.runs import read_manifest
-from tests.commands import EAGER, PATIENT, Place
+from tests.commands import EAGER, PATIENT, WSPT, Place
 
 COMMANDS = ("replay", "verify", "sql", "inspect", "import", "simulate", "runs", "new", "config", "explain", "diff")
 HEAVY = ("pyarrow", "duckdb", "numpy", "rich.table", "rich.console", "streamlit", "talipp", "apps.session")
@@ -21,6 +22,8 @@ def on_start(config, state):
     print("begun", flush=True)
 '''
 TAPE_VIEWS = ("ticks", "trades", "quotes", "feed")
+
+FULL = Path("/dev/full")
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +192,37 @@ def test_a_failure_is_told_in_one_line_however_much_it_says(place: Place, tape: 
     [line] = [line for line in answer.err.splitlines() if "wordy" in line]
     assert line.startswith("strategy failed: wordy.py:2 in generate_signal: ValueError: much much ")
     assert len(line) < 600
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+def test_a_full_disk_behind_stdout_is_one_sentence(tape: Path) -> None:
+    with FULL.open("wb") as full:
+        done = subprocess.run([*WSPT, "inspect", str(tape)], stdout=full, stderr=subprocess.PIPE, check=False)
+
+    assert done.returncode == 2
+    assert done.stderr == b"wspt: output: expected room to write, found: No space left on device\n"
+
+
+def test_a_symbol_that_a_terminal_cannot_show_is_escaped(place: Place) -> None:
+    place.file("ticks.csv", "ts,symbol,price,size\n1,\u5e01/USDT,2,3\n")
+    place.wspt("import", "ticks", "ticks.csv", "-o", "ticks.parquet")
+
+    answer = place.spawn("inspect", "ticks.parquet", PYTHONIOENCODING="ascii")
+
+    assert answer.code == 0
+    assert "\\u5e01/USDT" in answer.out
+
+
+def test_a_name_that_is_no_text_is_a_mistake(place: Place) -> None:
+    answer = place.spawn("inspect", "tape\udcff.parquet")
+
+    assert (answer.code, answer.err) == (2, "wspt: tape\\udcff.parquet: expected a name in UTF-8, found other bytes\n")
+
+
+def test_a_closed_stdout_is_nothing_to_fail_on(tape: Path) -> None:
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *WSPT, "inspect", str(tape)], capture_output=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_failure_that_cannot_say_what_it_is_stops_nobody_else(place: Place, tape: Path) -> None:
