@@ -253,3 +253,23 @@ def test_the_tape_of_a_session_is_there_before_it_is_sealed(growing: Growing, fi
     assert [row["symbol"] for row in unsealed] == ["BTC/USD", "XRP/USD"]
     assert market_questions.prices(run) == unsealed
     run.close()
+
+
+def test_ratios_are_made_of_every_mark(finished: Path) -> None:
+    con = open_run(finished)
+    named = table(con, "FROM metrics")
+    con.close()
+
+    found = questions.metrics(looked_at(finished))
+
+    assert [tuple(row.values()) for row in found.values()] == named[1]
+    assert any(row["sharpe"] is not None for row in found.values())
+
+
+def test_the_parts_of_a_pnl_add_up_to_it(finished: Path) -> None:
+    run = looked_at(finished)
+
+    for desk in questions.leaderboard(run):
+        parts = questions.attribution(run, desk["name"])
+        assert parts is not None
+        assert parts["price_move"] + parts["spread"] + parts["slippage"] + parts["fees"] == parts["pnl"] == desk["pnl"]

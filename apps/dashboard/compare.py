@@ -25,6 +25,12 @@ _METRICS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("win rate, %", lambda row: figures.percent(row["win_rate"])),
     ("profit factor", lambda row: figures.fixed(row["profit_factor"], 2)),
     ("deepest drawdown, %", lambda row: figures.fixed(row["max_drawdown_pct"], 2)),
+    ("Sharpe, a year", lambda row: figures.fixed(row.get("sharpe"), 2)),
+    ("Sortino, a year", lambda row: figures.fixed(row.get("sortino"), 2)),
+    ("mean round trip", lambda row: figures.signed(row.get("expectancy"), 4)),
+    ("held for, mean", lambda row: _seconds(row.get("holding_s"))),
+    ("exposed, % of time", lambda row: figures.fixed(row.get("exposure_pct"), 1)),
+    ("turnover, of capital", lambda row: figures.fixed(row.get("turnover"), 2)),
     ("signals", lambda row: figures.count(row["signals"])),
     ("refused", lambda row: figures.count(row["rejected"])),
     ("open positions", lambda row: figures.count(row["open_positions"])),
@@ -96,7 +102,12 @@ def _metrics(compared: Mapping[str, Desk]) -> Markup:
 
 
 def _row(run: RunMemory, desk: str) -> Row | None:
-    return next((row for row in questions.leaderboard(run) if row["name"] == desk), None)
+    row = next((row for row in questions.leaderboard(run) if row["name"] == desk), None)
+    return {**questions.metrics(run).get(desk, {}), **row} if row is not None else None
+
+
+def _seconds(seconds: float | None) -> str:
+    return figures.duration(None if seconds is None else round(seconds * 1e9))
 
 
 def _difference(compared: Mapping[str, Desk]) -> Markup:

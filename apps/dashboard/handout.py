@@ -23,6 +23,7 @@ from apps.dashboard.markup import (
 )
 from apps.dashboard.memory import Row, RunMemory, currency
 from apps.dashboard.palette import DOWN, QUIET, UP, colors, dashes
+from apps.dashboard.parts import PARTS
 from apps.dashboard.status import status_cell
 from recorder.runs import RunProblem
 
@@ -158,7 +159,7 @@ def _desk(run: RunMemory, row: Row) -> Iterable[str]:
     yield f"<div>{title('Drawdown', '%')}{chart([line], width=520, height=190, end=_end(run))}</div></div>"
     for traded in questions.traded(run, name)[:2]:
         yield _prices(run, name, traded["symbol"])
-    yield '<div class="two"><div>' + _costs(run, row) + "</div><div>" + _refused(run, name) + "</div></div>"
+    yield '<div class="two"><div>' + _costs(run, name) + "</div><div>" + _refused(run, name) + "</div></div>"
     yield _trips(run, name)
 
 
@@ -181,19 +182,12 @@ def _told(fill: Row, places: int) -> str:
     )
 
 
-def _costs(run: RunMemory, row: Row) -> Markup:
-    costs = questions.costs(run, row["name"])
-    if row["pnl"] is None or costs["spread"] is None:
+def _costs(run: RunMemory, name: str) -> Markup:
+    found = questions.attribution(run, name)
+    if found is None:
         return Markup("")
-    spent = costs["fees"] + costs["spread"] + costs["slippage"]
-    parts = {
-        "price moved": float(row["pnl"]) + spent,
-        "spread": -costs["spread"],
-        "slippage": -costs["slippage"],
-        "fees": -costs["fees"],
-        "P&L": float(row["pnl"]),
-    }
-    rows = [(what, toned(figures.signed(amount, 4), tone_of(amount))) for what, amount in parts.items()]
+    amounts = {part: found[column] for part, column in PARTS.items()}
+    rows = [(part, toned(figures.signed(amount, 4), tone_of(amount))) for part, amount in amounts.items()]
     return Markup(title("Where the P&L comes from", currency(run)) + table((Column(""), Column("", "", True)), rows))
 
 

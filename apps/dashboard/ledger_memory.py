@@ -28,6 +28,15 @@ CREATE VIEW events AS FROM facts UNION ALL BY NAME
     SELECT 'PortfolioMarked' AS type, * FROM telling;
 """
 
+# The same views once more, over every mark there is: for what is asked seldom, and needs them all.
+_WHOLE = """
+CREATE SCHEMA whole;
+SET schema = 'whole';
+CREATE VIEW events AS FROM main.facts UNION ALL BY NAME
+    SELECT 'PortfolioMarked' AS type, * FROM main.marks
+    WHERE (strategy, seq) NOT IN (SELECT strategy, seq FROM main.facts WHERE type = 'PortfolioOpened');
+"""
+
 # Nine in ten events of a long run are marks, and all that a leaderboard needs of them is a handful: the first, the
 # last, and the highs and lows of the deepest fall. So the marks stand apart, and the views of apps.queries see
 # only those that make a difference to them: the same definitions, a hundredth of the work.
@@ -93,6 +102,7 @@ class LedgerMemory:
 
     facts:  every event but marks.
     marks:  every valuation of a desk, its opening cash the first one.
+    whole:  the schema in which the views have all marks; those in `main` have what a leaderboard needs of them.
     curves: their lowest, highest and last equity in each stretch of time, perhaps in several rows.
     """
 
@@ -107,6 +117,9 @@ class LedgerMemory:
         with _arriving(con, ()):
             con.execute(_TABLES)
         create_ledger_views(con)
+        con.execute(_WHOLE)
+        create_ledger_views(con)
+        con.execute("SET schema = 'main'")
 
     def take(self, run: Path, manifest: Manifest) -> bool:
         """Whatever is new; whether anything was. Raises FileNotFoundError where a file was sealed meanwhile."""

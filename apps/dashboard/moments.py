@@ -48,16 +48,16 @@ WHERE position <> 0 ORDER BY strategy, symbol
 # An order's state is its latest event by then; what is submitted and no more is still under way.
 _ORDERS = """
 WITH life AS (
-    SELECT strategy, order_id, arg_max(type, seq) AS latest,
-        coalesce(sum(quantity) FILTER (type = 'OrderFilled'), 0) AS filled
+    SELECT strategy, order_id, arg_max(type, seq) AS latest, arg_max_null("left", seq) AS remaining
     FROM facts WHERE ts <= $ts AND order_id IS NOT NULL AND type <> 'CancelSubmitted' GROUP BY strategy, order_id
 )
 SELECT sent.strategy, sent.ts, sent.order_id, sent.symbol, sent.side, sent.order_type, sent.quantity, sent.notional,
-    sent.limit_price, if(latest = 'OrderSubmitted', 'under way', 'resting') AS status
+    sent.limit_price, CASE latest WHEN 'OrderSubmitted' THEN 'under way' WHEN 'StopTriggered' THEN 'triggered'
+        WHEN 'OrderFilled' THEN 'partially filled' ELSE 'resting' END AS status
 FROM facts AS sent JOIN life USING (strategy, order_id)
-WHERE sent.type = 'OrderSubmitted' AND sent.ts <= $ts AND (
-    latest IN ('OrderSubmitted', 'OrderRested')
-    OR latest = 'OrderFilled' AND sent.quantity IS NOT NULL AND filled < sent.quantity)
+WHERE sent.type = 'OrderSubmitted' AND sent.ts <= $ts
+    AND (latest IN ('OrderSubmitted', 'OrderRested', 'StopTriggered')
+        OR latest = 'OrderFilled' AND remaining IS NOT NULL)
 ORDER BY sent.ts DESC, sent.strategy LIMIT 100
 """
 

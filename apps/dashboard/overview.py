@@ -82,7 +82,7 @@ def _cards(run: RunMemory) -> Markup:
             card(
                 "Open positions",
                 figures.count(sum(row["open_positions"] for row in board)),
-                detail=f"{len(stopped)} stopped: {', '.join(stopped)}" if stopped else "all strategies go on",
+                detail=f"{len(stopped)} stopped: {', '.join(stopped)}" if stopped else "no strategy was stopped",
                 tone="warn" if stopped else "",
             ),
             _feed_card(run),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from apps.dashboard.memory import Row, RunMemory
 
+METRICS_GOOD_S = 10.0
 POINTS = 400
 """Most points of a series in a chart: more cannot be told apart, and slow the browser down."""
 
@@ -92,17 +93,22 @@ def stops_on_chart(run: RunMemory, strategy: str, symbol: str, count: int = POIN
     return run.ask(_STOPS_ON_CHART, {"strategy": strategy, "symbol": symbol, "count": count}, of="ledger")
 
 
-def costs(run: RunMemory, strategy: str) -> Row:
-    """Fees, and what crossing the spread and slipping from the touch cost, in desk currency; None where unknown.
+def attribution(run: RunMemory, strategy: str) -> Row | None:
+    """What a desk's P&L is made of: the price move and what spread, slippage and fees took of it."""
+    sql = "FROM attribution WHERE strategy = $strategy AND pnl IS NOT NULL"
+    found = run.ask(sql, {"strategy": strategy}, of="ledger")
+    return found[0] if found else None
 
-    Against the middle and the touch that stood before the row that caused the fill: positive where it cost.
-    """
-    [row] = (
-        run.ask(_COSTS, {"strategy": strategy})
-        if run.tape.has_ticks
-        else run.ask(_FEES, {"strategy": strategy}, of="ledger")
-    )
-    return row
+
+def metrics(run: RunMemory) -> dict[str, Row]:
+    """Ratios of every desk's equity and trades, by its name. They are made of all marks, which takes its time."""
+    return {row["strategy"]: row for row in run.ask(_METRICS, of="ledger", for_s=METRICS_GOOD_S)}
+
+
+def metrics_soon(run: RunMemory) -> dict[str, Row] | None:
+    """The same as they were last known, and None before they are: for a page that looks again."""
+    found = run.ask_slowly(_METRICS, of="ledger", for_s=METRICS_GOOD_S)
+    return None if found is None else {row["strategy"]: row for row in found}
 
 
 def indicators(run: RunMemory, strategy: str, points: int = POINTS) -> dict[str, list[Row]]:
@@ -137,6 +143,8 @@ UNION (SELECT name, max(last_ts), arg_max(last, last_ts) FROM extreme GROUP BY n
 ORDER BY name, ts
 """
 
+
+_METRICS = "FROM whole.metrics"
 
 _CURVES = """
 SELECT strategy AS name, low_ts AS ts, low AS value FROM curves
@@ -187,7 +195,8 @@ FROM held LEFT JOIN touch USING (symbol) WHERE position <> 0 ORDER BY strategy, 
 """
 
 _OPEN_ORDERS = """
-SELECT * FROM orders WHERE status IN ('submitted', 'resting', 'partially filled') AND $strategy IN ('', strategy)
+SELECT * FROM orders
+WHERE status IN ('submitted', 'resting', 'waiting', 'triggered', 'partially filled') AND $strategy IN ('', strategy)
 ORDER BY ts DESC LIMIT 100
 """
 
@@ -217,37 +226,6 @@ _STOPS_ON_CHART = """
 FROM (SELECT ts, seq, kind, level::DOUBLE AS level, price::DOUBLE AS price FROM facts
     WHERE type = 'StopTriggered' AND strategy = $strategy AND symbol = $symbol ORDER BY seq DESC LIMIT $count)
 ORDER BY seq
-"""
-
-_FEES = """
-SELECT coalesce(sum(in_desk_currency(fee, rate)), 0)::DOUBLE AS fees, NULL::DOUBLE AS spread,
-    NULL::DOUBLE AS slippage, 0 AS priced,
-    count(*) AS fills
-FROM facts WHERE type = 'OrderFilled' AND strategy = $strategy
-"""
-
-# Every row that has a symbol carries its touch, so the touch before a fill is on a row shortly before its own.
-_COSTS = """
-WITH fill AS (
-    SELECT seq, tick_seq, symbol, price::DOUBLE AS price, quantity::DOUBLE * coalesce(rate, 1)::DOUBLE AS quantity,
-        liquidity, if(side IN ('buy', 'cover'), 1, -1) AS direction
-    FROM facts WHERE type = 'OrderFilled' AND strategy = $strategy ORDER BY seq DESC LIMIT 2000
-), near AS (
-    SELECT seq, symbol, unnest(range(greatest(tick_seq - 120, 0), tick_seq)) AS tick FROM fill
-), touch AS (
-    SELECT near.seq, arg_max(ticks.bid, ticks.seq) AS bid, arg_max(ticks.ask, ticks.seq) AS ask
-    FROM near JOIN ticks ON ticks.seq = near.tick AND ticks.symbol = near.symbol
-    WHERE ticks.flags & 1 = 1 AND ticks.bid < ticks.ask GROUP BY near.seq
-), met AS (
-    SELECT fill.*, (bid + ask) / 2 AS mid, if(direction > 0, ask, bid) AS near_side
-    FROM fill LEFT JOIN touch USING (seq)
-)
-SELECT (SELECT coalesce(sum(in_desk_currency(fee, rate)), 0)::DOUBLE FROM facts
-        WHERE type = 'OrderFilled' AND strategy = $strategy) AS fees,
-    sum(quantity * direction * if(liquidity = 'taker', near_side - mid, price - mid)) AS spread,
-    sum(if(liquidity = 'taker', quantity * direction * (price - near_side), 0)) AS slippage,
-    count(mid) AS priced, (SELECT count(*) FROM facts WHERE type = 'OrderFilled' AND strategy = $strategy) AS fills
-FROM met
 """
 
 _INDICATORS = _extremes("""

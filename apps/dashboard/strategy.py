@@ -10,9 +10,11 @@ from apps.dashboard.heading import CARDS_EVERY_S, CHARTS_EVERY_S
 from apps.dashboard.markup import Column, Markup, banner, box, card, cards, empty, html, table, title, tone_of, toned
 from apps.dashboard.memory import Row, RunMemory, currency
 from apps.dashboard.palette import DOWN, QUIET, UP
+from apps.dashboard.parts import PARTS
 from apps.dashboard.picking import pick
 
 TRIPS_SHOWN = 50
+RATIOS_EVERY_S = 10.0
 
 
 def page(run: RunMemory) -> None:
@@ -43,6 +45,7 @@ def page(run: RunMemory) -> None:
         st.html(box(title("Round trips", f"the last {TRIPS_SHOWN}, net of fees"), _trips(run, name)))
 
     numbers()
+    _ratios(run, name)
     curves()
     held()
     _what_ran(run, name)
@@ -77,6 +80,42 @@ def _numbers(run: RunMemory, name: str) -> Sequence[str]:
 
 def _roi(row: Row) -> str:
     return f"{figures.signed(row['roi_pct'])} % of what it began with"
+
+
+def _ratios(run: RunMemory, name: str) -> None:
+    """They take a moment over a long run, and nothing waits for them."""
+    is_known = questions.metrics_soon(run) is not None
+    every = RATIOS_EVERY_S if run.is_growing else None
+
+    @st.fragment(run_every=every if is_known else CHARTS_EVERY_S)
+    def ratios() -> None:
+        found = questions.metrics_soon(run)
+        if not is_known and found is not None:
+            st.rerun()
+        st.html(box(_ratio_cards((found or {}).get(name, {}))))
+
+    ratios()
+
+
+def _ratio_cards(row: Row) -> Markup:
+    sharpe, held = row.get("sharpe"), row.get("holding_s")
+    sampled = (
+        f"a year, of changes over {figures.duration(round(row['sample_s'] * 1e9))}"
+        if sharpe is not None
+        else "needs 30 changes of equity"
+    )
+    return cards(
+        [
+            card("Sharpe", figures.fixed(sharpe, 2), "", sampled),
+            card("Sortino", figures.fixed(row.get("sortino"), 2), "", "a year, against its falls alone"),
+            card("Mean round trip", figures.signed(row.get("expectancy"), 4), "", "what one is worth, net of fees"),
+            card(
+                "Held for", figures.duration(None if held is None else round(held * 1e9)), "", "a round trip on average"
+            ),
+            card("Exposed", figures.fixed(row.get("exposure_pct"), 1), "%", "of the time with anything open"),
+            card("Turnover", figures.fixed(row.get("turnover"), 2), "×", "what was traded over the capital"),
+        ]
+    )
 
 
 def _curves(run: RunMemory, name: str) -> None:
@@ -138,29 +177,14 @@ def _holding(run: RunMemory, traded: Sequence[str], opening: float) -> dict[str,
 
 def _split(run: RunMemory, name: str) -> None:
     """Price, spread, slippage and fees: they add up to the P&L."""
-    row = next(row for row in questions.leaderboard(run) if row["name"] == name)
-    costs = questions.costs(run, name)
-    if row["pnl"] is None or costs["spread"] is None:
-        st.html(box(empty("Not known.", "It needs a fill, a known equity, and the tape's quotes around the fills.")))
+    found = questions.attribution(run, name)
+    if found is None:
+        st.html(box(empty("Not known.", "The price of something that this desk holds is not known.")))
         return
-    pnl = float(row["pnl"])
-    parts = {
-        "price moved": pnl + costs["fees"] + costs["spread"] + costs["slippage"],
-        "spread": -costs["spread"],
-        "slippage": -costs["slippage"],
-        "fees": -costs["fees"],
-        "P&L": pnl,
-    }
-    st.echarts_chart(
-        charts.bars(list(parts), list(parts.values()), currency(run), 4),
-        height=190,
-        key="chart-split",
-        alt="P&L by its causes",
-    )
-    said = " · ".join(f"{what} {figures.signed(amount, 4)}" for what, amount in parts.items())
-    if costs["priced"] < costs["fills"]:
-        said += f" (spread and slippage of {costs['priced']:,} of {costs['fills']:,} fills)"
-    st.html(box(toned(said, "quiet")))
+    parts = {part: float(found[column]) for part, column in PARTS.items()}
+    chart = charts.bars(list(parts), list(parts.values()), currency(run), 4)
+    st.echarts_chart(chart, height=190, key="chart-split", alt="P&L by its causes")
+    st.html(box(toned(" · ".join(f"{part} {figures.signed(amount, 4)}" for part, amount in parts.items()), "quiet")))
 
 
 def _indicators(logged: dict[str, list[Row]]) -> None:
