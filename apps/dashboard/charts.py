@@ -6,6 +6,9 @@ from typing import Any
 from apps.dashboard.memory import Row
 from apps.dashboard.palette import DOWN, QUIET, UP, colors, dashes
 
+POINTS_SEEN = 12
+"""Points of a curve, at most, that are drawn as such: a line between two is no line if nobody sees them."""
+
 Option = dict[str, Any]  # ECharts' own tree of options
 
 
@@ -51,7 +54,8 @@ def line(name: str, data: Sequence[Any], color: str, *, dash: str = "solid", wid
         "type": "line",
         "name": name,
         "data": list(data),
-        "showSymbol": False,
+        "showSymbol": len(data) <= POINTS_SEEN,
+        "symbolSize": 4,
         "color": color,
         "lineStyle": {"width": width, "type": dash},
         "emphasis": {"disabled": True},
