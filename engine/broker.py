@@ -15,7 +15,7 @@ from engine.market import NO_QUOTE, Market, Quote
 from engine.moments import NEVER, Moment
 from engine.money import ZERO, add, money, of_float, subtract
 from engine.orders import BUYING, WAITING
-from engine.portfolio import Order, Portfolio
+from engine.portfolio import Order, Portfolio, wanted
 from engine.queues import Place, probability
 from engine.settlement import NOTHING_LEFT, can_fill, settled, slipped
 from engine.signals import Signal
@@ -370,8 +370,11 @@ class Broker:
                 continue  # an on_fill that failed has taken it back
             place = self._places[order.order_id]
             is_bid, price = place.side > 0, place.price
-            if (trade < price or quote.ask <= price) if is_bid else (trade > price or quote.bid >= price):
+            is_through = trade < price if is_bid else trade > price
+            if is_through and (aggressor != place.side or self._market.book(symbol) is None):
                 self._fill_resting(order, None, quote, at)
+            elif quote.ask <= price if is_bid else quote.bid >= price:
+                self._meet(order, place, quote, at)
             elif trade == price and aggressor != place.side:
                 self._market.book(symbol)  # brings the place up to this row
                 beyond = place.trade(money(size)) if size > 0.0 else ZERO
@@ -383,6 +386,26 @@ class Broker:
                     got = self._fill_resting(order, beyond, quote, at)
                     place.fill(got)
                     used[price] = add(mine, got)
+
+    def _meet(self, order: Order, place: Place, quote: Quote, at: Moment) -> None:
+        """The other side has come to the order's price: it trades with what is shown there and not yet taken."""
+        missing, parts = self.portfolio.left.get(order.order_id, wanted(order)), list[tuple[float, Decimal]]()
+        for number, available in self._model.levels(place.side, order.symbol, quote, self._market):
+            if available is None:
+                self._fill_resting(order, None, quote, at)
+                return
+            if number > place.price if place.side > 0 else number < place.price:
+                break
+            parts.append((number, min(available, missing)))
+            missing = subtract(missing, parts[-1][1])
+        total = ZERO
+        for _, part in parts:
+            total = add(total, part)
+        got = self._fill_resting(order, total, quote, at) if total else ZERO
+        for number, part in parts:
+            if got and part:
+                self._model.take(place.side, order.symbol, number, min(part, got), self._market)
+                got = subtract(got, min(part, got))
 
     def _fill_resting(self, order: Order, available: Decimal | None, quote: Quote, at: Moment) -> Decimal:
         limit = order.limit_price

@@ -128,6 +128,25 @@ class Shown:
         used = self._used[level] = self._used.get(level, NOTHING) + filled.quantity
         assert used <= Decimal(repr(most)), (filled, used, most)
 
+    def _come(self, filled: OrderFilled) -> None:
+        """The other side's touch came to a resting order: what it got was shown up to its price, and is used now."""
+        side = -1 if filled.side in {"buy", "cover"} else 1
+        bid, bid_size, ask, ask_size = self._touch[filled.symbol]
+        book, (best, best_size) = self._books.get(filled.symbol), (bid, bid_size) if side > 0 else (ask, ask_size)
+        if book is None:
+            return
+        behind = {price: size for (of, price), size in book.items() if of == side and (best - price) * side > 0}
+        shown = {best: best_size if best_size == best_size else book.get((side, best), 0.0)} | behind
+        missing = filled.quantity
+        for price in sorted(shown, reverse=side > 0):
+            if (price - float(filled.price)) * side >= 0:
+                level = (filled.symbol, side, price)
+                most = self._most[level] = max(self._most.get(level, 0.0), shown[price])
+                part = min(max(Decimal(repr(most)) - self._used.get(level, NOTHING), NOTHING), missing)
+                self._used[level] = self._used.get(level, NOTHING) + part
+                missing -= part
+        assert not missing, (filled, shown)
+
     def give(self, fills: Sequence[OrderFilled]) -> None:
         """All that one desk's resting orders got at the last row read: the market came to them, and had as much."""
         tick, traded = self._tape.ticks[self._rows - 1], NOTHING
@@ -135,7 +154,11 @@ class Shown:
             assert filled.symbol == tick.symbol
             price, is_bid = float(filled.price), filled.side in {"buy", "cover"}
             is_through = tick.kind == Kind.TRADE and (tick.price < price if is_bid else tick.price > price)
-            if is_through or (tick.ask <= price if is_bid else tick.bid >= price):
+            if is_through and (tick.side != (1 if is_bid else -1) or filled.symbol not in self._books):
+                continue
+            if tick.ask <= price if is_bid else tick.bid >= price:
+                if filled is fills[-1]:  # those before it have been here before
+                    self._come(filled)
                 continue
             assert tick.kind == Kind.TRADE and tick.price == price
             traded += filled.quantity

@@ -65,14 +65,48 @@ def test_a_trade_whose_aggressor_is_on_our_side_does_not_reach_our_queue() -> No
     assert got(bench) == []
 
 
-@pytest.mark.parametrize("message", [trade(1, "98.9", size=0.01, side=-1), quote(1, "98", "99")])
-def test_a_market_that_goes_through_the_price_fills_us_whole(message: Any) -> None:
+def test_a_trade_through_the_price_fills_us_whole() -> None:
     bench = resting(buy("2 BTC", limit="99"))
 
-    bench.on(message)
+    bench.on(trade(1, "98.9", size=0.01, side=-1))
 
     assert got(bench) == [2.0]
     assert fills(bench.events)[0].price == 99
+
+
+def test_a_purchase_below_our_bid_tells_of_an_offer_that_the_book_would_have_shown() -> None:
+    bench = resting(buy("2 BTC", limit="99"))
+
+    bench.on(trade(1, "98.9", size=5, side=1))
+
+    assert got(bench) == []
+
+
+def test_the_other_side_coming_to_the_price_trades_what_it_shows() -> None:
+    bench = resting(buy("2 BTC", limit="99"))
+
+    bench.on(quote(1, "98", "99", ask_size="0.5"), quote(2, "98", "99", ask_size="0.5"))
+    bench.on(book_snapshot(3, [(97, 1)], [(98, 0.25), (99, 0.25), (100, 9)]))
+
+    assert got(bench) == [0.5, 0.5]
+    assert {(fill.price, fill.liquidity) for fill in fills(bench.events)} == {(Decimal(99), "maker")}
+
+
+def test_a_remainder_that_rests_where_it_took_does_not_take_the_same_again() -> None:
+    bench = resting(buy("9 BTC", limit="102"))
+    assert got(bench) == [5.0, 2.0]
+
+    bench.on(trade(1, "101", size=4, side=1), quote(2, "99", "101", ask_size="5"), trade(3, "102", size=1, side=1))
+
+    assert got(bench) == [5.0, 2.0]
+
+
+def test_without_a_book_the_touch_reaching_the_price_fills_us_whole() -> None:
+    bench = a_desk(signals=[buy("2 BTC", limit="98")], cash="1000")
+
+    bench.on(quote(0, "99", "101"), quote(1, "97", "98", ask_size="0.1"))
+
+    assert got(bench) == [2.0]
 
 
 def test_without_a_book_nobody_knows_the_queue_and_only_trades_through_the_price_fill() -> None:
