@@ -39,12 +39,11 @@ from apps.venue_server import VenueServer
 from engine.ticks import Symbols, Tick
 from recorder.clock import SYSTEM_CLOCK, Clock
 from recorder.feed import Feed
-from recorder.frame_log import FrameLog, LogHeader, Record, RecordKind
+from recorder.frame_log import FrameLog, LogHeader, LogProblem, Record, RecordKind
 from recorder.ledger import read_events
-from recorder.log_folder import RUNNING, FolderLock
 from recorder.logs import write_logs
 from recorder.problems import Problem
-from recorder.runs import LEDGER, FeedRecord, Manifest, create_run, save_strategy
+from recorder.runs import LEDGER, FeedRecord, Manifest, create_run, hold_run, save_strategy
 from recorder.sealing import SealingProcess
 from recorder.system_log import SystemLog
 from recorder.tape import Tape
@@ -112,7 +111,7 @@ def run_session(session: Session, watcher: Watcher) -> Manifest | None:
         if session.run is not None:
             if not session.resumes:
                 create_run(session.run)
-            held.enter_context(FolderLock(session.run, RUNNING))
+            held.enter_context(hold_run(session.run))
             if session.resumes:
                 past = take_up(session.run)
         publisher = held.enter_context(Publisher(session.publish)) if session.publish else None
@@ -120,36 +119,64 @@ def run_session(session: Session, watcher: Watcher) -> Manifest | None:
 
 
 async def _run(session: Session, past: Past | None, watcher: Watcher, publisher: Publisher | None) -> Manifest | None:
-    async with AsyncExitStack() as stack:
-        stream = stack.enter_context(watcher.showing())
-        url = await stack.enter_async_context(_venue(session, past))
-        header = _header(session, url)
-        first_conn = past.conn + 1 if past else 0
-        feed = Feed(session.profile, session.symbols, url=url, clock=session.clock, first_conn=first_conn)
-        recording, system = stack.enter_context(_recorder(session, header, feed, past, watcher))
-        trading = _trading(session, header, system, past) if session.run is not None else None
-        if publisher is not None and trading is not None:
-            trading.publish = publisher.send
-            publisher.attend(partial(state_of, recording, trading))
-            watcher.tell(f"events are pushed at {publisher.url}")
-        watching = asyncio.create_task(_watch(recording, trading, watcher))
-        stack.callback(watching.cancel)
-        _stop_on_signals(feed, session.duration)
-        watcher.tell(_begun(session, header))
-        system.say("resumed" if past else "started", **_facts(session, header))
-        with redirect_stdout(stream), redirect_stderr(stream):
-            follow = trading.follow if trading else _nobody
-            if past is not None:
-                recording.take([_interruption(session.clock, past.conn)], follow)
-            await recording.run(follow)
-    futile = _nothing_to_trade(feed)
-    if futile is not None:
-        if trading is not None and past is None:
-            trading.give_up()
-        elif trading is not None:
-            trading.finish(Tape.open(session.tape), str(session.tape))
-        raise UserProblem(futile)
-    return trading.finish(Tape.open(session.tape), str(session.tape)) if trading else None
+    trading: Trading | None = None
+    try:
+        async with AsyncExitStack() as stack:
+            stream = stack.enter_context(watcher.showing())
+            url = await stack.enter_async_context(_venue(session, past))
+            header = _header(session, url)
+            first_conn = past.conn + 1 if past else 0
+            feed = Feed(session.profile, session.symbols, url=url, clock=session.clock, first_conn=first_conn)
+            recording, system = stack.enter_context(_recorder(session, header, feed, past, watcher))
+            trading = _trading(session, header, system, past) if session.run is not None else None
+            if publisher is not None and trading is not None:
+                trading.publish = publisher.send
+                publisher.attend(partial(state_of, recording, trading))
+                watcher.tell(f"events are pushed at {publisher.url}")
+            watching = asyncio.create_task(_watch(recording, trading, watcher))
+            stack.callback(watching.cancel)
+            _stop_on_signals(feed, session.duration)
+            watcher.tell(_begun(session, header))
+            system.say("resumed" if past else "started", **_facts(session, header))
+            with redirect_stdout(stream), redirect_stderr(stream):
+                follow = trading.follow if trading else _nobody
+                if past is not None:
+                    recording.take([_interruption(session.clock, past.conn)], follow)
+                await recording.run(follow)
+    except Problem as problem:
+        if trading is None:
+            raise
+        raise _broken_off(session, trading, problem) from problem
+    return _ended(session, trading, _nothing_to_trade(feed), has_past=past is not None)
+
+
+def _ended(session: Session, trading: Trading | None, futile: str | None, *, has_past: bool) -> Manifest | None:
+    """The session was ended in order. Raises UserProblem for one that was futile."""
+    if futile is None:
+        return trading.finish(Tape.open(session.tape), str(session.tape)) if trading else None
+    if trading is not None and has_past:
+        trading.finish(Tape.open(session.tape), str(session.tape))
+    elif trading is not None:
+        trading.give_up()
+    raise UserProblem(futile)
+
+
+def _broken_off(session: Session, trading: Trading, problem: Problem) -> UserProblem:
+    """What to tell of a session that a problem ended, such as a full disk: what arrived before is on disk.
+
+    Where it is the tape that took nothing more, the desks have seen what it has, and the run can be ended. Where it
+    is the ledger, the tape knows more than it, and gives the rest again.
+    """
+    run = session.run
+    try:
+        if not isinstance(problem, LogProblem):
+            raise problem
+        trading.finish(Tape.open(session.tape), str(session.tape))
+    except (Problem, OSError):
+        ways = f"when that is mended, `wspt recover {run}` ends the run, `wspt live --resume {run}` goes on with it"
+    else:
+        ways = f"the run has ended; when that is mended, `wspt live --resume {run}` goes on with it"
+    return UserProblem(f"{problem}; what arrived before is kept: {ways}")
 
 
 @asynccontextmanager
@@ -315,7 +342,7 @@ async def _watch(recording: Recording, trading: Trading | None, watcher: Watcher
         await asyncio.sleep(watcher.every_s)
         watcher.look(recording, trading)
         if trading is not None:
-            trading.logs.flush()
+            trading.flush()
 
 
 def _stop_on_signals(feed: Feed, duration: float | None) -> None:

@@ -17,11 +17,19 @@ from engine.engine import Engine
 from engine.events import Event
 from engine.ticks import Symbols
 from recorder.ledger import LedgerWriter, read_events
-from recorder.log_folder import RUNNING, FolderLock
 from recorder.logs import write_logs
 from recorder.problems import Problem
 from recorder.run_files import RunFiles
-from recorder.runs import LEDGER, Manifest, next_segment, read_manifest, segment_paths, tape_paths, write_manifest
+from recorder.runs import (
+    LEDGER,
+    Manifest,
+    hold_run,
+    next_segment,
+    read_manifest,
+    segment_paths,
+    tape_paths,
+    write_manifest,
+)
 from recorder.sealing import SealedLog
 from recorder.sealing import recover as seal_rest
 from recorder.system_log import SystemLog
@@ -90,7 +98,7 @@ def recover_run(run: Path) -> Recovery:
     Raises LogProblem where somebody runs the run, and other Problems where it cannot be replayed.
     """
     read_manifest(run)
-    with FolderLock(run, RUNNING):
+    with hold_run(run):
         manifest = read_manifest(run)
         sealed = seal_tape(run, manifest)
         if manifest.status != "running":

@@ -18,8 +18,16 @@ from apps.problems import UserProblem
 from engine.digest import run_digest
 from engine.signals import Trigger
 from engine.ticks import TickBatch
-from recorder.log_folder import RUNNING, FolderLock
-from recorder.runs import Manifest, StrategyRecord, TapeReference, create_run, save_strategy, tape_path, write_manifest
+from recorder.runs import (
+    Manifest,
+    StrategyRecord,
+    TapeReference,
+    create_run,
+    hold_run,
+    save_strategy,
+    tape_path,
+    write_manifest,
+)
 from recorder.tape import Tape
 
 _LIBRARIES = ("duckdb", "msgspec", "numpy", "pyarrow", "wspt")
@@ -47,7 +55,7 @@ def replay(
     """
     _check_range(tape, part)
     create_run(run)
-    with FolderLock(run, RUNNING):
+    with hold_run(run):
         for strategy in strategies:
             save_strategy(run, strategy.strategy.name, strategy.source)
         manifest = Manifest(

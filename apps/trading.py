@@ -3,6 +3,7 @@
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -49,6 +50,7 @@ class Trading:
         self.fills: deque[tuple[OrderFilled, str]] = deque(maxlen=FILLS_SHOWN)
         self.filled: Counter[str] = Counter()
         self.logs = LogWriter(run)
+        self._is_logged = True
         self.publish: Callable[[bytes], None] = lambda lines: None
         self._system = system
         self._run = run
@@ -73,7 +75,7 @@ class Trading:
         self._process()
         self._keep(self.engine.finish())
         self._ledger.close()
-        self.logs.close()
+        self._log(self.logs.close)
         digests = self._history.digests()
         self.manifest = msgspec.structs.replace(
             self.manifest,
@@ -92,7 +94,7 @@ class Trading:
     def give_up(self) -> None:
         """Nothing ever came: the run has no history, and says so."""
         self._ledger.close()
-        self.logs.close()
+        self._log(self.logs.close)
         self.manifest = msgspec.structs.replace(self.manifest, status="failed")
         write_manifest(self._run, self.manifest)
 
@@ -103,13 +105,27 @@ class Trading:
             self._ticks, self._times = [], []
             self._keep(self.engine.process(batch_of(ticks, times, self._first_seq, self._symbols)))
 
+    def flush(self) -> None:
+        """Let whoever reads the logs see what there is."""
+        self._log(self.logs.flush)
+
+    def _log(self, work: Callable[[], None]) -> None:
+        """A disk that does not take the logs costs them, and not the session: the ledger has it all."""
+        if not self._is_logged:
+            return
+        try:
+            work()
+        except OSError as error:
+            self._is_logged = False
+            self._system.say("logs_failed", reason=error.strerror or str(error))
+
     def _keep(self, events: Sequence[Event]) -> None:
         if not events:
             return
         lines = b""
         for name, own in self._history.split(events).items():
             lines += self._history.extend(name, own)
-            self.logs.append(name, own)
+            self._log(partial(self.logs.append, name, own))
         self._ledger.append(events, lines)
         self.publish(lines)
         for event in events:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.events import Event
-from recorder.ledger import LedgerWriter
+from recorder.ledger import LedgerProblem, LedgerWriter
 from recorder.runs import LEDGER
 
 EVENTS_PER_SEGMENT = 100_000
@@ -41,21 +41,31 @@ class LiveLedger:
         self._begin()
 
     def append(self, events: Sequence[Event], lines: bytes) -> None:
-        """Events in their order, and the same as canonical lines, which go to disk in one write."""
-        view = memoryview(lines)
-        while view:
-            view = view[os.write(self._tail, view) :]
-        self._writer.append(events)
-        self._waiting += len(events)
-        if self._waiting >= self._events_per_segment:
-            self._seal()
-            self._begin()
+        """Events in their order, and the same as canonical lines, which go to disk in one write.
+
+        Raises LedgerProblem where the disk does not take them. What was there before is still there then, and the
+        tape gives the rest again.
+        """
+        try:
+            view = memoryview(lines)
+            while view:
+                view = view[os.write(self._tail, view) :]
+            self._writer.append(events)
+            self._waiting += len(events)
+            if self._waiting >= self._events_per_segment:
+                self._seal()
+                self._begin()
+        except OSError as error:
+            raise _unwritable(self._folder / self._name, error) from error
 
     def close(self) -> list[str]:
-        """Seal what is left; the names of all segments."""
-        self._seal()
-        self._on_change(list(self._segments), "")
-        (self._folder / self._sealed_tail).unlink()
+        """Seal what is left; the names of all segments. Raises LedgerProblem like `append`."""
+        try:
+            self._seal()
+            self._on_change(list(self._segments), "")
+            (self._folder / self._sealed_tail).unlink()
+        except OSError as error:
+            raise _unwritable(self._folder / self._name, error) from error
         return self._segments
 
     def _begin(self) -> None:
@@ -72,3 +82,7 @@ class LiveLedger:
         self._segments += self._writer.close()
         self._number += 1
         self._sealed_tail = self._name
+
+
+def _unwritable(path: Path, error: OSError) -> LedgerProblem:
+    return LedgerProblem(f"{path}: expected a disk that takes what happens, found: {error.strerror or error}")

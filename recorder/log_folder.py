@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -43,8 +44,11 @@ class FolderLock:
                 holder = os.pread(self._file, 32, 0).decode(errors="replace").strip() or "unknown"
                 who = f"{_HOLDERS[name]} (process {holder})"
                 raise LogProblem(f"{folder}: expected to be alone in this folder, found {who}")
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, b"%d\n" % os.getpid(), 0)
+            with suppress(
+                OSError
+            ):  # who it is helps whoever comes second; a full disk is no reason to go without a lock
+                os.ftruncate(self._file, 0)
+                os.pwrite(self._file, b"%d\n" % os.getpid(), 0)
         except BaseException:
             self.release()
             raise

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from recorder.log_folder import LOG, RUNNING, SEALED, is_held
+from recorder.log_folder import LOG, RUNNING, SEALED, FolderLock, is_held, sync_folder
 from recorder.problems import Problem
 
 FORMAT_VERSION = 1
@@ -155,6 +155,14 @@ def create_run(path: Path) -> Path:
     return path
 
 
+def hold_run(path: Path) -> FolderLock:
+    """The lock of who writes a run. Raises LogProblem where somebody else does, RunProblem where nobody can."""
+    try:
+        return FolderLock(path, RUNNING)
+    except OSError as error:
+        raise RunProblem(f"{path}: expected a folder that can be written, found: {error.strerror or error}") from error
+
+
 def save_strategy(run: Path, name: str, source: bytes) -> Path:
     """Keep the code that ran as `name`, byte for byte."""
     place = run / STRATEGIES / f"{_plain(run, name)}.py"
@@ -163,18 +171,21 @@ def save_strategy(run: Path, name: str, source: bytes) -> Path:
 
 
 def write_manifest(run: Path, manifest: Manifest) -> None:
-    """Replace the run's manifest: a reader sees the old one or the new one, even after a power cut."""
+    """Replace the run's manifest: a reader sees the old one or the new one, even after a power cut.
+
+    Raises RunProblem where it cannot be written; the old one stands then.
+    """
     unfinished = run / f"{MANIFEST}.tmp"
-    with unfinished.open("wb") as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    unfinished.replace(run / MANIFEST)
-    folder = os.open(run, os.O_RDONLY)
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        with unfinished.open("wb") as stream:
+            stream.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        unfinished.replace(run / MANIFEST)
+        sync_folder(run)
+    except OSError as error:
+        found = error.strerror or error
+        raise RunProblem(f"{run / MANIFEST}: expected a disk that takes it, found: {found}") from error
 
 
 def read_manifest(run: Path) -> Manifest:

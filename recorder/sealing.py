@@ -195,7 +195,12 @@ def main(folder: Path) -> None:
     for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stop, signal.SIG_IGN)
     os.nice(_NICENESS)
-    with Sealer(folder, wait=True) as sealer:
+    try:
+        sealer = Sealer(folder, wait=True)
+    except Problem as problem:
+        _tell(_Told(problem=str(problem)))
+        return
+    with sealer:
         _seal_and_tell(sealer)
         for _ in sys.stdin:
             _seal_and_tell(sealer)
@@ -207,6 +212,10 @@ def _seal_and_tell(sealer: Sealer) -> None:
         told = _Told(sealed=sealer.seal_finished())
     except Problem as problem:
         told = _Told(problem=str(problem))
+    _tell(told)
+
+
+def _tell(told: "_Told") -> None:
     if told.sealed or told.problem:
         with suppress(BrokenPipeError):  # a recorder that was killed does not listen any more
             os.write(1, msgspec.json.encode(told) + b"\n")

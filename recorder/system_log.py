@@ -21,7 +21,7 @@ LEVELS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("disconnected", "gap", "trade_gap", "checksum", "stale", "resync", "status"), "warning"),
         **dict.fromkeys(("rejected", "unknown_symbol", "unanswered", "unreachable"), "warning"),
         **dict.fromkeys(("snapshot_failed", "listing_failed", "server_shutdown", "simulated"), "warning"),
-        **dict.fromkeys(("strategy_failed", "sealing_failed", "failed"), "error"),
+        **dict.fromkeys(("strategy_failed", "sealing_failed", "logs_failed", "failed"), "error"),
         **dict.fromkeys(("crossed", "subscribed", "unsubscribed"), "debug"),
     }
 )

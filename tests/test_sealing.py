@@ -518,7 +518,7 @@ def test_a_sealing_process_that_was_killed_is_told_and_recording_goes_on(
 def test_recovery_is_refused_where_a_recorder_and_its_sealer_are_at_work(
     tmp_path: Path, simulated: list[Record]
 ) -> None:
-    with log_of(tmp_path, simulated), Sealer(tmp_path), pytest.raises(LogProblem, match="found a recorder"):
+    with log_of(tmp_path, simulated), Sealer(tmp_path), pytest.raises(LogProblem, match="found a sealer"):
         recover(tmp_path)
 
 
