@@ -184,7 +184,7 @@ class FrameLog:
         if syncer.failure is not None:
             raise _unwritable(self.path, syncer.failure) from syncer.failure
         mono_ns = records[0].mono_ns
-        data = b"".join([_packed(one.wall_ns, one.mono_ns, one.conn, one.kind, one.payload) for one in records])
+        data = _packed(records[0]) if len(records) == 1 else b"".join(map(_packed, records))
         if self._began_ns is None:
             self._began_ns = mono_ns
         elif self._size + len(data) > self._part_bytes or mono_ns - self._began_ns >= self._part_age_ns:
@@ -242,7 +242,11 @@ class FrameLog:
         """The next part, its header in place before it has its name: a log without a header is a damaged one."""
         path = self.folder / part_name(self._number, LOG)
         unfinished = path.with_name(path.name + ".tmp")
-        data = _MAGIC + _VERSION.pack(FORMAT_VERSION) + _packed(0, 0, 0, _HEADER_KIND, msgspec.json.encode(self.header))
+        data = (
+            _MAGIC
+            + _VERSION.pack(FORMAT_VERSION)
+            + _packed(Record(0, 0, 0, _HEADER_KIND, msgspec.json.encode(self.header)))
+        )
         try:
             file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
             try:
@@ -364,8 +368,10 @@ def read_more(file: BinaryIO, start: int) -> tuple[list[Record], int]:
     return [record for record, _ in found if record.kind != _HEADER_KIND], end
 
 
-def _packed(wall_ns: int, mono_ns: int, conn: int, kind: int, payload: bytes) -> bytes:
-    body = _pack_stamps(wall_ns, mono_ns, conn if conn <= _CONN_MAX else _CONN_MAX, kind) + payload
+def _packed(record: Record) -> bytes:
+    conn = record.conn
+    stamps = _pack_stamps(record.wall_ns, record.mono_ns, conn if conn <= _CONN_MAX else _CONN_MAX, record.kind)
+    body = stamps + record.payload
     return _pack_prefix(len(body), crc32(body)) + body
 
 

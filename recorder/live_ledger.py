@@ -8,7 +8,7 @@ from engine.events import Event
 from recorder.ledger import LedgerProblem, LedgerWriter
 from recorder.runs import LEDGER
 
-EVENTS_PER_SEGMENT = 100_000
+EVENTS_PER_SEGMENT = 25_000
 
 
 class LiveLedger:
