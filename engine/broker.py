@@ -1,6 +1,6 @@
 """One desk's orders: they are sent, arrive, trade, rest, wait for their price, and end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +17,7 @@ from engine.money import ZERO, add, money, of_float, subtract
 from engine.orders import BUYING, WAITING
 from engine.portfolio import Order, Portfolio, wanted
 from engine.queues import Place, probability
-from engine.settlement import NOTHING_LEFT, can_fill, settled, slipped
+from engine.settlement import NOTHING_LEFT, settled, slipped
 from engine.signals import Signal
 from engine.sizing import Draft
 from engine.stops import Stop, reference_price, stop_of
@@ -241,24 +241,17 @@ class Broker:
 
     def _enter(self, order: Order, quote: Quote, at: Moment) -> None:
         """Take what can be taken, then rest or end."""
-        portfolio, order_id, limit = self.portfolio, order.order_id, order.limit_price
-        side, slippage_bps = (1 if order.side in BUYING else -1), self._execution.slippage_bps
-        levels = self._model.levels(side, order.symbol, quote, self._market)
-        if order.time_in_force == "fok" and not can_fill(order, levels):
+        portfolio, order_id, side = self.portfolio, order.order_id, 1 if order.side in BUYING else -1
+        if order.time_in_force == "fok" and not self._trades_whole(order, side, quote, at):
             self._end(events.OrderExpired(**self._about(order, at)))
             return
         touch = NAN
-        for number, available in self._model.levels(side, order.symbol, quote, self._market):
-            price = of_float(number)
-            if limit is not None and (price > limit if side > 0 else price < limit):
-                break
+        for number, price, available in self._offers(order, side, quote):
             if order.post_only:
                 self._refuse(order, "would take liquidity", at)
                 return
             if touch != touch:
                 touch = number
-            if slippage_bps:
-                price = slipped(price, side, limit, slippage_bps)
             got = self._trade(order, price, available, touch, quote, False, at)
             if isinstance(got, str):
                 self._refuse(order, got, at)
@@ -271,6 +264,28 @@ class Broker:
                 self._refuse(order, NOTHING_LEFT[order.side], at)
                 return
         self._settle_down(order, quote, touch == touch, at)
+
+    def _offers(self, order: Order, side: int, quote: Quote) -> Iterator[tuple[float, Decimal, Decimal | None]]:
+        """The levels up to the order's limit: the price there, that price slipped, and the base units to be had."""
+        limit, slippage_bps = order.limit_price, self._execution.slippage_bps
+        for number, available in self._model.levels(side, order.symbol, quote, self._market):
+            price = of_float(number)
+            if limit is not None and (price > limit if side > 0 else price < limit):
+                return
+            yield number, slipped(price, side, limit, slippage_bps) if slippage_bps else price, available
+
+    def _trades_whole(self, order: Order, side: int, quote: Quote, at: Moment) -> bool:
+        """Whether all of the order would trade now: it is tried on a copy of the portfolio, lots and money included."""
+        trial, market, config = self.portfolio.copy(), self._market, self._execution
+        for number, price, available in self._offers(order, side, quote):
+            filled = settled(order, price, available, number, quote, False, trial, market, config, at)
+            if isinstance(filled, str):
+                return False
+            if filled is not None:
+                trial.apply(filled)
+                if filled.left is None:
+                    return True
+        return False
 
     def _settle_down(self, order: Order, quote: Quote, found_any: bool, at: Moment) -> None:
         """Nothing more to take: what is left rests, or the order is over."""

@@ -5,6 +5,7 @@ recorded ledger gives the state that ran.
 """
 
 from collections.abc import Callable
+from copy import copy
 from decimal import Decimal
 from typing import Any
 
@@ -59,6 +60,13 @@ class Portfolio:
         self.orders = 0
         self.is_failed = False
         self.is_halted = False
+
+    def copy(self) -> "Portfolio":
+        """The same state once more, to try something on."""
+        twin = copy(self)
+        for name in ("balances", "positions", "in_flight", "resting", "waiting", "left", "reserves", "exits"):
+            setattr(twin, name, dict(getattr(self, name)))
+        return twin
 
     # -- the fold ------------------------------------------------------------------------------------
 

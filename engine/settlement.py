@@ -1,14 +1,12 @@
 """What a trade at a price comes to: how much of an order can be settled there, what it costs and what it leaves."""
 
-from collections.abc import Iterable
 from decimal import Decimal
 
-from engine.depth import Level
 from engine.events import OrderFilled
 from engine.execution import ExecutionConfig, assets
 from engine.market import Market, Quote
 from engine.moments import Moment
-from engine.money import ZERO, add, bps_of, floor_divide, floor_to, money, multiply, negate, of_float, subtract
+from engine.money import ZERO, add, bps_of, floor_divide, floor_to, multiply, negate, of_float, subtract
 from engine.orders import BUYING
 from engine.portfolio import Order, Portfolio, wanted
 from engine.position import FLAT, traded
@@ -90,21 +88,6 @@ def settled(
         spread_cost=None if mid == touch or mid != mid else _cost(quantity, of_float(mid), paid, is_buying),
         slippage_cost=None if price == paid else _cost(quantity, paid, price, is_buying),
     )
-
-
-def can_fill(order: Order, levels: Iterable[Level]) -> bool:
-    """Whether the levels up to the order's limit hold all that it wants."""
-    missing, limit, is_buying = wanted(order), order.limit_price, order.side in BUYING
-    for number, available in levels:
-        price = money(number)
-        if limit is not None and (price > limit if is_buying else price < limit):
-            return False
-        if available is None:
-            return True
-        missing = subtract(missing, available if order.notional is None else multiply(available, price))
-        if missing <= ZERO:
-            return True
-    return False
 
 
 def slipped(price: Decimal, side: int, limit: Decimal | None, slippage_bps: Decimal) -> Decimal:

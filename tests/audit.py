@@ -3,7 +3,18 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from engine.events import Event, OrderFilled, OrderRested, OrderSubmitted, PortfolioOpened, SignalRaised, StopTriggered
+from engine.events import (
+    Event,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    OrderRested,
+    OrderSubmitted,
+    PortfolioOpened,
+    SignalRaised,
+    StopTriggered,
+)
 from engine.execution import assets
 from engine.ticks import FEED_LOST, LAST_OF_MESSAGE, SNAPSHOT, Kind, Tick
 from tests.builders import Tape, note_of
@@ -48,6 +59,9 @@ class Orders:
             self._sent[event.order_id] = event
         if isinstance(event, OrderFilled):
             self._fill(event, self._sent[event.order_id])
+        if isinstance(event, OrderCanceled | OrderExpired | OrderRejected):
+            is_whole_or_nothing = self._sent[event.order_id].time_in_force == "fok"
+            assert not is_whole_or_nothing or event.order_id not in self._traded
 
     def _fill(self, filled: OrderFilled, order: OrderSubmitted) -> None:
         amount = filled.quantity if order.notional is None else round(filled.quantity * filled.price, 12)

@@ -104,6 +104,17 @@ def test_a_fok_order_trades_whole_or_not_at_all(signal: Any, expected: list[tupl
     assert bool(expected) != (names_of(bench.events)[-1] == "OrderExpired")
 
 
+def test_a_fok_order_trades_nothing_where_lots_or_money_would_leave_a_part() -> None:
+    lots = a_desk(signals=[None, buy("3 BTC", time_in_force="fok")], cash="1000")
+    lots.on(instrument(0, lot_size="1"), quote(0, "99", "101"))
+    lots.on(book_snapshot(1, [], [("101", "0.7"), ("102", "2.9")]))
+    money = at_a_book(buy("2 BTC", time_in_force="fok"), cash="202.5")
+
+    for bench in (lots, money):
+        assert deals(bench) == []
+        assert names_of(bench.events)[-1] == "OrderExpired"
+
+
 def test_a_marketable_limit_order_is_a_taker_and_its_remainder_a_maker() -> None:
     bench = at_a_book(buy("2 BTC", limit="101"), maker_bps="1", taker_bps="10")
     bench.on(trade(1, "100", size=9, side=-1))
