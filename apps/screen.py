@@ -151,8 +151,8 @@ def _feed(symbols: Sequence[SymbolStanding], more: int) -> Table:
         is_old = one.age_s is not None and one.age_s >= _OLD_S
         table.add_row(
             one.symbol,
-            _price(one.bid),
-            _price(one.ask),
+            _price(one.bid, one.decimals),
+            _price(one.ask, one.decimals),
             spread,
             Text("-" if one.age_s is None else f"{one.age_s:.1f} s", "yellow" if is_old else ""),
             _count(one.gaps),
@@ -215,8 +215,8 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(_BLOCKS[round((value - low) * steps)] for value in values)
 
 
-def _price(price: float) -> str:
-    return f"{price:,.10g}" if price == price else "-"
+def _price(price: float, decimals: int) -> str:
+    return f"{price:,.{decimals}f}" if price == price else "-"
 
 
 def _count(count: int) -> Text:

@@ -10,7 +10,7 @@ from apps.recording import Recording
 from apps.trading import Trading
 from engine.portfolio import Portfolio
 from engine.position import Position
-from engine.ticks import Tick
+from engine.ticks import NAN, Tick
 
 CURVE_POINTS = 40
 """Points of an equity curve that are kept for a sparkline."""
@@ -25,6 +25,7 @@ class SymbolStanding(msgspec.Struct, frozen=True, kw_only=True):
     age_s:  since the last row about it, or None before the first. Known to a look.
     state:  ok, stale, refused or unlisted, or waiting while nothing is known.
     bid, ask:  NaN where unknown.
+    decimals:  the most that a price of it has had: it is drawn with as many, so that the point stands still.
     gaps, checksums:  how often something was missing, and how often the book was wrong.
     """
 
@@ -33,6 +34,7 @@ class SymbolStanding(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     bid: float
     ask: float
+    decimals: int
     gaps: int
     checksums: int
 
@@ -102,6 +104,7 @@ class Looks:
         self._started = self._looked = time.monotonic()
         self._messages = 0
         self._seen: dict[str, tuple[Tick, float]] = {}
+        self._decimals: dict[str, int] = {}
         self._curves: dict[str, deque[float]] = {}
         self._curved = 0.0
 
@@ -142,12 +145,16 @@ class Looks:
         elif tick is None and any(name == symbol for _, name in findings.rejected):
             state = "refused"
         counts = recording.events
+        bid, ask = (tick.bid, tick.ask) if tick else (NAN, NAN)
+        decimals = max(self._decimals.get(symbol, 0), _decimals(bid), _decimals(ask))
+        self._decimals[symbol] = decimals
         return SymbolStanding(
             symbol=symbol,
             age_s=now - at if is_known else None,
             state=state,
-            bid=tick.bid if tick else float("nan"),
-            ask=tick.ask if tick else float("nan"),
+            bid=bid,
+            ask=ask,
+            decimals=decimals,
             gaps=sum(counts[event, symbol] for event in _DISTURBED),
             checksums=counts["checksum", symbol],
         )
@@ -175,6 +182,11 @@ class Looks:
                 )
             )
         return sorted(found, key=lambda desk: (-desk.equity, desk.name))
+
+
+def _decimals(price: float) -> int:
+    """Decimals that the price is printed with, NaN and whole numbers without any."""
+    return -min(0, int(Decimal(repr(price)).normalize().as_tuple().exponent)) if price == price else 0
 
 
 def _open(portfolio: Portfolio) -> list[tuple[str, Position]]:

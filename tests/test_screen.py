@@ -28,8 +28,12 @@ NAN = float("nan")
 
 def a_standing(**changes: object) -> Standing:
     """Two symbols, of which one is stale, two desks, of which one has failed, and a fill."""
-    ok = SymbolStanding(symbol="BTC/USD", age_s=0.2, state="ok", bid=59_999.5, ask=60_000.5, gaps=0, checksums=0)
-    stale = SymbolStanding(symbol="XRP/USD", age_s=61.0, state="stale", bid=NAN, ask=NAN, gaps=2, checksums=1)
+    ok = SymbolStanding(
+        symbol="BTC/USD", age_s=0.2, state="ok", bid=59_999.5, ask=60_000.0, decimals=1, gaps=0, checksums=0
+    )
+    stale = SymbolStanding(
+        symbol="XRP/USD", age_s=61.0, state="stale", bid=NAN, ask=NAN, decimals=4, gaps=2, checksums=1
+    )
     winner = DeskStanding(
         name="ema",
         equity=Decimal("101.5"),
