@@ -201,7 +201,7 @@ def _reached(tick: Tick, limit: Decimal, *, is_buying: bool) -> str:
     if tick.kind == Kind.TRADE and (tick.price < level if is_buying else tick.price > level):
         return f"a trade at {tick.price:g} went through its price"
     side, price = ("ask", tick.ask) if is_buying else ("bid", tick.bid)
-    return f"the {side} reached it at {price:g}: what stood at its price was gone"
+    return f"the {side} came to it, at {price:g}"
 
 
 def _costs(fill: events.OrderFilled, touch: Decimal) -> tuple[list[str], bool]:

@@ -10,7 +10,8 @@ What differs, and why (hftbacktest 2.4.4, NautilusTrader 1.221.0):
 - A market order of 8 BTC: hftbacktest looks at the 100 nearest ticks, here 1 USDT, and lets the rest expire.
 - hftbacktest's exchange without partial fills trades everything at the best price, whatever stands there.
 - A limit order that takes what there is up to its price, and wants more: hftbacktest fills the rest at the limit at
-  once, which its own comments call unreal. Ours rests, and so does NautilusTrader's.
+  once, which its own comments call unreal. Ours rests, as NautilusTrader's does, and trades with what the other side
+  shows anew: order 39 gets no more than was there.
 - NautilusTrader lets an order meet the market at the first message after its arrival, that message included: up to
   100 ms later here, and so from another book. Small orders trade at the same price, larger ones sometimes not.
 - hftbacktest's time of a first fill is looked at in steps of a millisecond.

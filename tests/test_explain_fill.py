@@ -117,7 +117,7 @@ def test_a_resting_order_that_the_other_side_comes_to(stage: Stage) -> None:
         quote(200 * MS, 97, 99),
     )
 
-    assert "the ask reached it at 99: what stood at its price was gone" in told(fill)
+    assert "the ask came to it, at 99" in told(fill)
 
 
 def test_a_stop_trades_against_the_market_that_triggered_it(stage: Stage) -> None:
