@@ -9,6 +9,7 @@ from recorder.ledger import LedgerProblem, LedgerWriter
 from recorder.runs import LEDGER
 
 EVENTS_PER_SEGMENT = 25_000
+"""Sealed while messages wait: a tenth of a second, the disk included."""
 
 
 class LiveLedger:

@@ -202,6 +202,9 @@ def _records_of(parts: Sequence[Part]) -> Iterator[Record]:
                 yield Record(ts_recv, 0, conn, RecordKind.FRAME, frame)
             else:
                 yield Record(ts_recv, 0, conn, RecordKind.REST, url.encode() + b"\n" + frame)
+    if groups:
+        # The last row may be one of the clock's, and the time of what follows may not be before it.
+        yield Record(groups[-1].header.ts_last, 0, 0, RecordKind.CLOCK, b"")
 
 
 def _records_of_note(ts_recv: int, conn: int, note: str | None) -> Iterator[Record]:

@@ -174,6 +174,12 @@ def test_a_session_can_be_asked_and_replayed_while_it_runs(place: Place, tape: P
         assert session.poll() is None and time.monotonic() < given_up
 
     listed = place.wspt("runs", "--json").json
+    refused = [
+        place.wspt("live", "--resume", "run", "--duration", "1s"),
+        place.wspt("recover", "run"),
+        place.wspt("live", "--simulated", "--out", "data/runs/run", "--duration", "1s"),
+        place.wspt("record", "--simulated", "--out", "data/tapes/run", "--duration", "1s"),
+    ]
     replayed = place.wspt("replay", "data/runs/run", "--out", "again")
     again = [place.wspt("verify", "again").out]
     server.send_signal(signal.SIGTERM)
@@ -184,6 +190,11 @@ def test_a_session_can_be_asked_and_replayed_while_it_runs(place: Place, tape: P
 
     assert asked.json[0]["tick"] >= asked.json[0]["latest"]
     assert [run["status"] for run in listed] == ["running"]
+    assert [answer.code for answer in refused] == [2, 2, 2, 2]
+    assert all("expected to be alone in this folder, found a session" in answer.err for answer in refused[:2])
+    assert "expected a new or empty folder for the run" in refused[2].err
+    assert "expected to be alone in this folder, found a recorder" in refused[3].err
+    assert [len(answer.err.splitlines()) for answer in refused if answer is not refused[2]] == [1, 1, 1]
     assert replayed.code == 0, replayed.err
     assert again[0].startswith("identical ") and again[0] == again[1]
     assert len(place.wspt("sql", "again", "FROM ticks", "--json").json) > 100

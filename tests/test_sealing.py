@@ -559,3 +559,16 @@ def test_reports_of_sealing_survive_the_pipe() -> None:
 
     assert msgspec.json.decode(msgspec.json.encode(sealed), type=SealedLog) == sealed
     assert os.sep not in sealed.log
+
+
+def test_a_recording_goes_on_after_a_silence_though_the_clock_was_set_back(tmp_path: Path) -> None:
+    header = LogHeader(venue="kraken")
+    for wall_ns in (10 * SECOND, 9 * SECOND):
+        with FrameLog(tmp_path, header) as log:
+            log.append(Record(wall_ns - SECOND, 0, 0, RecordKind.CONNECTED, b""))
+            log.append(Record(wall_ns, 1, 0, RecordKind.CLOCK, b""))
+        recover(tmp_path)
+
+    times = Tape.open(tmp_path).table(["ts_recv"])["ts_recv"].to_pylist()
+
+    assert times == sorted(times) and max(times) == 10 * SECOND
