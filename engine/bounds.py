@@ -35,6 +35,8 @@ class Bounds(msgspec.Struct, gc=False):
             or trade >= self.high
             or bid <= self.low
             or ask >= self.high
+            or bid >= self.high  # where nobody offers
+            or ask <= self.low
         )
 
     def within(self, other: "Bounds") -> "Bounds":
@@ -45,6 +47,10 @@ class Bounds(msgspec.Struct, gc=False):
             max(self.low, other.low),
             min(self.high, other.high),
         )
+
+
+REACHED = Bounds(low=_INFINITE, high=-_INFINITE)
+"""Every price calls for a closer look."""
 
 
 def bounds_of(

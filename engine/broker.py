@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from engine import events
-from engine.bounds import Bounds, bounds_of
+from engine.bounds import REACHED, Bounds, bounds_of
 from engine.depth import fill_model
 from engine.execution import ExecutionConfig, latency_ns
 from engine.margin import called, margin_prices
@@ -36,6 +36,7 @@ class Broker:
 
     __slots__ = (
         "_execution",
+        "_looks_always",
         "_market",
         "_model",
         "_name",
@@ -63,13 +64,15 @@ class Broker:
         self._stops: dict[str, Stop] = {}
         self.bounds: dict[str, Bounds] = {}
         self._orphaned = ""
+        self._looks_always = False
 
     def listen(self, out: list[events.Event]) -> None:
         """Append the facts that follow to `out`."""
         self._out = out
 
-    def open(self, market: Market) -> None:
-        """From now on orders meet this market."""
+    def open(self, market: Market, looks_always: bool) -> None:
+        """From now on orders meet this market. `looks_always` gives up the bounds, as a reference does."""
+        self._looks_always = looks_always
         self._market = market
 
     def emit(self, event: events.Event) -> None:
@@ -187,6 +190,8 @@ class Broker:
         if guards or self.bounds:
             shorts = margin_prices(portfolio, self._market, self._execution)
             self.bounds = bounds_of(portfolio, self._stops, shorts)
+            if self._looks_always:
+                self.bounds = dict.fromkeys(self.bounds, REACHED)
 
     def deal(self, at: Moment) -> None:
         """The next thing that is due: of two at the same time the one that was sent first."""

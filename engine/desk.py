@@ -105,10 +105,13 @@ class Desk:
         """Append the facts that follow to `out`."""
         self._broker.listen(out)
 
-    def open(self, market: Market, at: Moment) -> None:
-        """Begin at the tape's first tick: the money is there, and `on_start` is called."""
+    def open(self, market: Market, at: Moment, looks_always: bool = False) -> None:
+        """Begin at the tape's first tick: the money is there, and `on_start` is called.
+
+        `looks_always` holds every tick against what is guarded, whatever its bounds.
+        """
         self._market = market
-        self._broker.open(market)
+        self._broker.open(market, looks_always)
         self.account = Account(self.portfolio, market)
         self.decide = _bound(self.strategy, self.account)
         self._emit(

@@ -100,7 +100,7 @@ class Engine:
     def _open(self, at: Moment) -> None:
         self._is_open = True
         for desk in self.desks:
-            desk.open(self.market, at)
+            desk.open(self.market, at, self._walk_every_row)
         self._set_wake()
 
     # -- which rows matter -----------------------------------------------------------------------------

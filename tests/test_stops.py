@@ -137,6 +137,22 @@ def test_without_trades_on_the_feed_the_touch_stands_in_for_them() -> None:
     assert the(bench.on(quote(2, "95", "96")), StopTriggered).price == 95
 
 
+@pytest.mark.parametrize(
+    ("opening", "message", "kind"),
+    [
+        (buy("1 BTC", take_profit=105.0), quote(1, "106", None), "take_profit"),
+        (buy("1 BTC", stop_loss=95.0), quote(1, "94", None), "stop_loss"),
+        (short("1 BTC", take_profit=95.0), quote(1, None, "94"), "take_profit"),
+        (short("1 BTC", stop_loss=105.0), quote(1, None, "106"), "stop_loss"),
+    ],
+)
+def test_one_side_of_the_market_is_enough_to_reach_an_exit(opening: Signal, message: Message, kind: str) -> None:
+    bench = a_desk(signals=[opening], cash="1000")
+    bench.on(quote(0, "99", "100"))
+
+    assert the(bench.on(message), StopTriggered).kind == kind
+
+
 def test_nothing_triggers_on_a_crossed_or_a_lost_market() -> None:
     bench = waiting(sell("1 BTC", stop="95"))
 
