@@ -26,7 +26,7 @@ FROM sample ASOF JOIN mark USING (strategy, ts)
 """
 
 # A strategy is exposed from a fill that leaves anything open to the next that leaves nothing open in any symbol.
-_METRICS = f"""
+_RATIOS = f"""
 WITH ratio AS (
     SELECT strategy, any_value(sample_s) AS sample_s, count(change) AS samples,
         sqrt({YEAR_S} / any_value(sample_s)) AS a,
@@ -53,14 +53,18 @@ WITH ratio AS (
     SELECT strategy, CAST(avg(pnl) AS DECIMAL(38, 12)) AS expectancy, avg(closed - opened) / 1e9 AS holding_s
     FROM round_trips GROUP BY strategy
 )
-SELECT strategy, board.equity, board.roi_pct, if(samples >= {SAMPLES_MIN}, sharpe, NULL) AS sharpe,
-    if(samples >= {SAMPLES_MIN}, sortino, NULL) AS sortino, coalesce(samples, 0) AS samples, sample_s,
-    board.max_drawdown_pct, board.profit_factor, board.win_rate, expectancy, holding_s,
-    coalesce(exposed, 0) / nullif(ended - began, 0) * 100 AS exposure_pct,
+SELECT strategy, if(samples >= {SAMPLES_MIN}, sharpe, NULL) AS sharpe,
+    if(samples >= {SAMPLES_MIN}, sortino, NULL) AS sortino, coalesce(samples, 0) AS samples, sample_s, expectancy,
+    holding_s, coalesce(exposed, 0) / nullif(ended - began, 0) * 100 AS exposure_pct,
     coalesce(traded, 0) / opening::DOUBLE AS turnover
-FROM leaderboard AS board JOIN span ON span.strategy = board.name
-LEFT JOIN ratio USING (strategy) LEFT JOIN used USING (strategy) LEFT JOIN trips USING (strategy)
-ORDER BY board.equity DESC NULLS LAST, strategy
+FROM span LEFT JOIN ratio USING (strategy) LEFT JOIN used USING (strategy) LEFT JOIN trips USING (strategy)
+"""
+
+_METRICS = """
+SELECT strategy, equity, roi_pct, sharpe, sortino, samples, sample_s, max_drawdown_pct, profit_factor, win_rate,
+    expectancy, holding_s, exposure_pct, turnover
+FROM leaderboard JOIN ratios ON strategy = name
+ORDER BY equity DESC NULLS LAST, strategy
 """
 
 # What is not known, as where one side of the market was missing, is part of the price move.
@@ -164,6 +168,7 @@ ORDER BY fill.strategy, fill.seq
 
 LEDGER_VIEWS = {
     "equity_curve": _EQUITY_CURVE,
+    "ratios": _RATIOS,
     "metrics": _METRICS,
     "attribution": _ATTRIBUTION,
     "symbol_pnl": _SYMBOL_PNL,

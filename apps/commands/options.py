@@ -118,8 +118,7 @@ def leaderboard_of(run: Path) -> list[dict[str, Any]]:
     return rows(
         open_run(run, with_log=False),
         """
-        SELECT board.*, metrics.* EXCLUDE (strategy, equity, roi_pct, max_drawdown_pct, profit_factor, win_rate)
-        FROM leaderboard AS board JOIN metrics ON metrics.strategy = board.name
-        ORDER BY board.equity DESC NULLS LAST, name
+        SELECT leaderboard.*, ratios.* EXCLUDE (strategy) FROM leaderboard JOIN ratios ON strategy = name
+        ORDER BY equity DESC NULLS LAST, name
         """,
     )
