@@ -207,3 +207,10 @@ def test_an_address_for_others_comes_with_a_warning(place: Place) -> None:
         said = end(process)
 
     assert "everybody who reaches 0.0.0.0 can read these runs" in said
+
+
+def test_a_run_that_is_not_there_is_one_sentence(place: Place) -> None:
+    done = place.wspt("dashboard", "nothing")
+
+    assert done.code == 2
+    assert done.err.startswith("wspt: nothing: expected a run's folder, the name of one in data/runs, or latest")

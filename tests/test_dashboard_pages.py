@@ -16,6 +16,7 @@ from tests.commands import REPOSITORY, Place
 testing = pytest.importorskip("streamlit.testing.v1", reason="the dashboard extra is not installed")
 known = pytest.importorskip("apps.dashboard.runs_known")
 asking = pytest.importorskip("apps.dashboard.asking")
+verifying = pytest.importorskip("apps.dashboard.verifying")
 
 FAILING = '''"""Fails at its hundredth trade."""
 
@@ -153,10 +154,20 @@ def test_the_address_says_which_run_and_strategy_are_shown(runs: Path) -> None:
         "",
     ],
 )
-def test_the_console_answers_a_hostile_query_with_a_sentence(runs: Path, query: str) -> None:
+def test_the_console_refuses_a_hostile_query(runs: Path, query: str) -> None:
+    before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
+
+    with pytest.raises(UserProblem):
+        asking.ask(str(runs / "two"), query)
+
+    assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
+    assert not list(Path("/tmp").glob("stolen*"))
+
+
+def test_the_console_says_in_a_sentence_what_was_wrong(runs: Path) -> None:
     app = drawn("sql", run="two")
 
-    app.text_area[0].set_value(query)
+    app.text_area[0].set_value("FROM read_text('/etc/passwd')")
     app.button[0].click().run()
 
     assert not app.exception
@@ -213,3 +224,21 @@ def test_a_deleted_run_is_gone_and_what_is_no_run_is_left_alone(runs: Path, tmp_
     with pytest.raises(RunProblem, match=r"found no run\.json"):
         delete_run(tmp_path)
     assert tmp_path.exists()
+
+
+def test_a_run_is_verified_in_a_process_of_its_own(runs: Path) -> None:
+    verification = verifying.Verification(runs / "two")
+
+    verification.wait()
+
+    assert verification.result.startswith("identical: ")
+    assert (verification.is_identical, verification.share) == (True, 1.0)
+
+
+def test_what_cannot_be_verified_says_why(runs: Path) -> None:
+    verification = verifying.Verification(runs / "empty")
+
+    verification.wait()
+
+    assert "expected a run with a history" in verification.result
+    assert verification.is_identical is False

@@ -29,6 +29,8 @@ def page(run: RunMemory) -> None:
     if key not in st.session_state:
         st.session_state[key] = from_address(first, last) or first + (last - first) // 2
     left, right = st.columns([1, 3], vertical_alignment="center")
+    if st.session_state.pop(f"over {key}", False):
+        st.session_state["playing"] = False
     is_playing = left.toggle("Play", key="playing", value=False)
     with right:
         speed = st.segmented_control("Speed", SPEEDS, default="20×", key="speed", label_visibility="collapsed")
@@ -41,6 +43,9 @@ def page(run: RunMemory) -> None:
             # A slider keeps what it was told until it has another name: each picture has its own.
             ts = min(last, ts + round(FRAME_S * factor * 1e9))
             st.session_state[key] = ts
+            if ts == last and not run.is_growing:
+                st.session_state[f"over {key}"] = True
+                st.rerun()
             st.progress((ts - first) / max(last - first, 1), f"{figures.moment(ts)} UTC, {speed}")
         else:
             ts = st.session_state[key] = slide("Moment", first, last, ts, f"slider {run.path}")

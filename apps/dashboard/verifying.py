@@ -41,7 +41,12 @@ class Verification:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        Thread(target=self._listen, name="verification", daemon=True).start()
+        self._listener = Thread(target=self._listen, name="verification", daemon=True)
+        self._listener.start()
+
+    def wait(self) -> None:
+        """Until the result is known."""
+        self._listener.join()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
