@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Self
 
 from apps.dashboard.choice import CHOSEN, HOME
@@ -79,9 +80,12 @@ class Dashboard:
             env={**os.environ, HOME: str(home.resolve()), CHOSEN: run},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             # Ctrl+C at a terminal goes to everybody there; this one is told by us, when it is its turn.
             start_new_session=True,
         )
+        self._is_closing = False
+        Thread(target=self._pass_on, name="dashboard", daemon=True).start()
         if gives_way:
             os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
 
@@ -100,12 +104,21 @@ class Dashboard:
 
     def close(self) -> None:
         """End it. Without effect the second time."""
+        self._is_closing = True
         self._process.terminate()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def _pass_on(self) -> None:
+        """What it complains of, but not about the browsers that it leaves behind when it is ended."""
+        assert self._process.stderr is not None
+        with self._process.stderr as lines:
+            for line in lines:
+                if not self._is_closing:
+                    sys.stderr.write(line.decode(errors="replace"))
 
     def __enter__(self) -> Self:
         return self
