@@ -32,6 +32,11 @@ RECOVERED = 4
 
 BUY, SELL, NO_SIDE = 1, -1, 0
 
+PRICE_MIN, PRICE_MAX, SIZE_MAX = 1e-12, 1e11, 1e18
+"""No market has a lower or a higher price, or a larger size: a bitcoin is 3e9 dong. What lies beyond is a mistake, and
+would not fit into money either.
+"""
+
 
 class Tick(msgspec.Struct, gc=False, kw_only=True):
     """One normalized market fact, as a decoder makes it; the recorder adds `seq`, `ts_recv` and the frame.

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from engine.ticks import BUY, LAST_OF_MESSAGE, NO_SIDE, SELL, Kind
+from engine.ticks import BUY, LAST_OF_MESSAGE, NO_SIDE, PRICE_MAX, PRICE_MIN, SELL, SIZE_MAX, Kind
 from recorder.imports import ImportProblem
 from recorder.venues import Quality
 
@@ -310,19 +310,19 @@ def _any_number(columns: list[_Floats]) -> _Bools:
 
 
 def _is_trade(price: _Floats, size: _Floats) -> _Bools:
-    return _is_price(price) & (size >= 0) & np.isfinite(size)
+    return _is_price(price) & (size >= 0) & (size <= SIZE_MAX)
 
 
 def _is_quote(bid: _Floats, bid_size: _Floats, ask: _Floats, ask_size: _Floats) -> _Bools:
     """A side may be unknown, but what it says must be a price and a size."""
     sides = (_is_price(bid) | np.isnan(bid)) & (_is_price(ask) | np.isnan(ask))
-    sizes = ~((bid_size < 0) | np.isinf(bid_size) | (ask_size < 0) | np.isinf(ask_size))
+    sizes = ~((bid_size < 0) | (bid_size > SIZE_MAX) | (ask_size < 0) | (ask_size > SIZE_MAX))
     known: _Bools = sides & sizes & ~(np.isnan(bid) & np.isnan(ask))
     return known
 
 
 def _is_price(column: _Floats) -> _Bools:
-    return (column > 0) & np.isfinite(column)
+    return (column >= PRICE_MIN) & (column <= PRICE_MAX)
 
 
 def _notes(read: _Columns, source: _Ints, is_feed: _Bools, is_other: _Bools) -> pa.Array:

@@ -157,6 +157,20 @@ def test_a_capture_of_another_venue_becomes_a_tape_and_says_that_it_has_no_marke
     assert payloads(place) == [TRADE]
 
 
+@pytest.mark.parametrize("price", [b"1e300", b"1e30", b"5e-324", b"1e-13"])
+def test_a_price_that_no_market_has_is_kept_and_nobody_trades_on_it(price: bytes, place: Place) -> None:
+    news = [TRADE.replace(b":7,", b":%d," % number) for number in range(8, 60)]
+    absurd = TRADE[: TRADE.index(b'"price":') + 8] + price + TRADE[TRADE.index(b',"qty"') :]
+    capture = place.file("frames.jsonl", b"\n".join([*news[:20], absurd, *news[20:]]))
+
+    said = imported(place, "frames", "--venue", "kraken", capture)
+    run = place.wspt("replay", "out.parquet", "--json")
+
+    assert (said["quality"]["unparsed"], said["kinds"]["trade"]) == (1, len(news))
+    assert absurd in payloads(place)
+    assert (run.code, run.json["strategies"][0]["status"]) == (0, "ok")
+
+
 # -- plain tables --------------------------------------------------------------------------------------------
 
 

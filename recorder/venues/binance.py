@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from engine.ticks import BUY, LAST_OF_MESSAGE, NAN, SELL, SNAPSHOT, Kind, Tick
+from engine.ticks import BUY, LAST_OF_MESSAGE, NAN, PRICE_MIN, SELL, SNAPSHOT, Kind, Tick
 from recorder.venues import Frame, Quality
 from recorder.venues.binance_book import Book
 from recorder.venues.binance_wire import (
@@ -155,8 +155,8 @@ class BinanceDecoder:
 
     def _quote(self, quote: Quote) -> list[Tick]:
         market = self._market(quote.name)
-        bid, bid_size = (quote.bid, quote.bid_size) if quote.bid and quote.bid_size else (NAN, NAN)
-        ask, ask_size = (quote.ask, quote.ask_size) if quote.ask and quote.ask_size else (NAN, NAN)
+        bid, bid_size = (quote.bid, quote.bid_size) if quote.bid >= PRICE_MIN and quote.bid_size else (NAN, NAN)
+        ask, ask_size = (quote.ask, quote.ask_size) if quote.ask >= PRICE_MIN and quote.ask_size else (NAN, NAN)
         market.has_quotes = True
         market.touch = (bid, bid_size, ask, ask_size)
         return self._checked([market.row(_QUOTE)], market, bid, ask)

@@ -12,13 +12,14 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from engine.ticks import FeedNote
+from engine.ticks import PRICE_MAX, PRICE_MIN, SIZE_MAX, FeedNote
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
 Id: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Time: TypeAlias = Annotated[int, Meta(ge=0, le=(2**63 - 1) // 1_000)]
-Price: TypeAlias = Annotated[float, Meta(gt=0.0, le=1e300)]
-Size: TypeAlias = Annotated[float, Meta(ge=0.0, le=1e300)]
+Price: TypeAlias = Annotated[float, Meta(ge=PRICE_MIN, le=PRICE_MAX)]
+PriceOrNone: TypeAlias = Annotated[float, Meta(ge=0.0, le=PRICE_MAX)]
+Size: TypeAlias = Annotated[float, Meta(ge=0.0, le=SIZE_MAX)]
 Levels: TypeAlias = list[tuple[Price, Size]]
 
 
@@ -49,9 +50,9 @@ class Quote(Struct, gc=False):
     """A bookTicker: the best bid and ask. It carries no time; a side without orders is printed as zeros."""
 
     name: Name = field(name="s")
-    bid: Size = field(name="b")
+    bid: PriceOrNone = field(name="b")
     bid_size: Size = field(name="B")
-    ask: Size = field(name="a")
+    ask: PriceOrNone = field(name="a")
     ask_size: Size = field(name="A")
 
 

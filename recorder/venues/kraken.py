@@ -5,7 +5,7 @@ from typing import assert_never
 
 import msgspec
 
-from engine.ticks import BUY, LAST_OF_MESSAGE, NAN, RECOVERED, Tick
+from engine.ticks import BUY, LAST_OF_MESSAGE, NAN, PRICE_MIN, RECOVERED, Tick
 from recorder.venues import Frame, Quality
 from recorder.venues import kraken_wire as wire
 from recorder.venues.kraken_book import Book, Level
@@ -213,8 +213,8 @@ class KrakenDecoder:
         for quote, ts_event in zip(message.data, times, strict=True):
             market = self._market(quote.symbol)
             # A side without orders is printed as zeros.
-            bid = (quote.bid, quote.bid_qty) if quote.bid else (NAN, NAN)
-            ask = (quote.ask, quote.ask_qty) if quote.ask else (NAN, NAN)
+            bid = (quote.bid, quote.bid_qty) if quote.bid >= PRICE_MIN else (NAN, NAN)
+            ask = (quote.ask, quote.ask_qty) if quote.ask >= PRICE_MIN else (NAN, NAN)
             market.touch = (*bid, *ask)
             rows.append(about(QUOTE, quote.symbol, market.touch, ts_event))
             rows += self._crossed(quote.symbol, market.touch, ts_event)

@@ -8,7 +8,7 @@ from zlib import crc32
 
 import msgspec
 
-from engine.ticks import BUY, NAN
+from engine.ticks import BUY, NAN, PRICE_MAX, PRICE_MIN, SIZE_MAX
 
 CHECKSUM_LEVELS = 10
 """The checksum covers the best 10 levels a side, however deep the book; a shorter side gives what it has."""
@@ -34,12 +34,12 @@ class Level(msgspec.Struct, gc=False, frozen=True):
 def level(side: int, price: object, qty: object) -> Level:
     """The level behind two JSON numbers, each as the text on the wire (bytes) or, without a point, as an int.
 
-    Raises ValueError for a price that is not positive, a negative size, an infinity, or anything else than a number.
+    Raises ValueError for what is no price or size of a market, and for anything else than a number.
     """
     price_value, price_digits = _number(price if type(price) is bytes else _text(price))
     size, size_digits = _number(qty if type(qty) is bytes else _text(qty))
-    if price_value == 0.0:
-        raise ValueError("expected a positive price, found 0")
+    if not PRICE_MIN <= price_value <= PRICE_MAX or size > SIZE_MAX:
+        raise ValueError(f"expected a price and a size of a market, found {price_value} and {size}")
     return Level(side, price_value, size, price_digits + size_digits)
 
 

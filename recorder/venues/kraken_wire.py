@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from engine.ticks import BUY
+from engine.ticks import BUY, PRICE_MAX, PRICE_MIN, SIZE_MAX
 from recorder.venues.kraken_book import Level, level
 from recorder.venues.rfc3339 import parse_ns
 
@@ -15,8 +15,9 @@ DEPTHS = (10, 25, 100, 500, 1000)
 """The book depths that the venue offers, in levels a side."""
 
 Symbol: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
-Positive: TypeAlias = Annotated[float, Meta(gt=0.0)]
-NotNegative: TypeAlias = Annotated[float, Meta(ge=0.0)]
+Price: TypeAlias = Annotated[float, Meta(ge=PRICE_MIN, le=PRICE_MAX)]
+PriceOrNone: TypeAlias = Annotated[float, Meta(ge=0.0, le=PRICE_MAX)]
+Size: TypeAlias = Annotated[float, Meta(ge=0.0, le=SIZE_MAX)]
 Change: TypeAlias = Literal["snapshot", "update"]
 
 
@@ -25,8 +26,8 @@ class Trade(Struct, gc=False):
 
     symbol: Symbol
     side: Literal["buy", "sell"]
-    price: Positive
-    qty: Positive
+    price: Price
+    qty: Annotated[float, Meta(gt=0.0, le=SIZE_MAX)]
     trade_id: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     timestamp: str
 
@@ -42,10 +43,10 @@ class Quote(Struct, gc=False):
     """The best bid and ask. A side without orders is printed as zeros; old servers print no time."""
 
     symbol: Symbol
-    bid: NotNegative
-    bid_qty: NotNegative
-    ask: NotNegative
-    ask_qty: NotNegative
+    bid: PriceOrNone
+    bid_qty: Size
+    ask: PriceOrNone
+    ask_qty: Size
     timestamp: str | None = None
 
 
