@@ -6,6 +6,7 @@ came together, most often one message, where a replay sees them by the ten thous
 """
 
 import asyncio
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -43,7 +44,7 @@ from recorder.frame_log import FrameLog, LogHeader, LogProblem, Record, RecordKi
 from recorder.ledger import read_events
 from recorder.logs import write_logs
 from recorder.problems import Problem
-from recorder.runs import LEDGER, FeedRecord, Manifest, create_run, hold_run, save_strategy
+from recorder.runs import LEDGER, MANIFEST, FeedRecord, Manifest, create_run, hold_run, save_strategy
 from recorder.sealing import SealingProcess
 from recorder.system_log import SystemLog
 from recorder.tape import Tape
@@ -111,11 +112,18 @@ def run_session(session: Session, watcher: Watcher) -> Manifest | None:
         if session.run is not None:
             if not session.resumes:
                 create_run(session.run)
+                held.push(partial(_unmake, session.run))
             held.enter_context(hold_run(session.run))
             if session.resumes:
                 past = take_up(session.run)
         publisher = held.enter_context(Publisher(session.publish)) if session.publish else None
         return asyncio.run(_run(session, past, watcher, publisher))
+
+
+def _unmake(run: Path, kind: type[BaseException] | None, *error: object) -> None:
+    """A run that came to nothing before it had a manifest leaves no folder that would be in the way of the next."""
+    if kind is not None and not (run / MANIFEST).exists():
+        shutil.rmtree(run, ignore_errors=True)
 
 
 async def _run(session: Session, past: Past | None, watcher: Watcher, publisher: Publisher | None) -> Manifest | None:

@@ -155,6 +155,17 @@ def test_a_session_keeps_logs_in_which_each_line_is_json_and_knows_its_tick(plac
     assert len(said["trades.jsonl"]) == fills[0]["n"] > 0
 
 
+def test_a_session_that_may_not_record_leaves_no_run_behind(place: Place) -> None:
+    (place.folder / "data").mkdir()
+    place.file("data/tapes", "a file in the place of the folder")
+
+    answer = place.spawn("live", "--simulated", "--symbols", "BTC/USD", "--out", "run", "--duration", "1s")
+
+    assert answer.code == 2
+    assert answer.err.splitlines()[-1].startswith("wspt: data/tapes/run: expected a disk that takes what arrives")
+    assert not (place.folder / "run").exists()
+
+
 def test_recording_alone_makes_a_tape(place: Place) -> None:
     answer = place.spawn("record", "--simulated", "--symbols", "BTC/USD", "--duration", "2s", "--out", "tape", "--json")
 
