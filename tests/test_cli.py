@@ -225,6 +225,17 @@ def test_a_closed_stdout_is_nothing_to_fail_on(tape: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_a_strategy_that_watches_nothing_of_the_tape_is_told(place: Place, tape: Path) -> None:
+    place.strategy("idle", 'SYMBOLS = ["XPR/USD"]\ndef generate_signal(data): ...\n')
+    place.strategy("half", 'SYMBOLS = ["XRP/USD", "XPR/USD"]\ndef generate_signal(data): ...\n')
+
+    answer = place.wspt("replay", tape)
+
+    assert answer.code == 0
+    hints = [line for line in answer.err.splitlines() if "SYMBOLS" in line]
+    assert hints == ["idle: none of its SYMBOLS (XPR/USD) is on the tape; did you mean 'XRP/USD'?"]
+
+
 def test_a_failure_that_cannot_say_what_it_is_stops_nobody_else(place: Place, tape: Path) -> None:
     mute = "class Mute(Exception):\n    def __str__(self):\n        return 1 / 0\n"
     place.strategy("mute", mute + "def generate_signal(data):\n    raise Mute\n")

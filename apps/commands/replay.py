@@ -1,7 +1,7 @@
 """A tape through the strategies, and a run made again."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from apps.commands.options import (
     tape_named,
 )
 from apps.commands.terminal import progress_bar, stoppable
-from apps.problems import UserProblem
+from apps.problems import UserProblem, nearest
 
 if TYPE_CHECKING:
     from apps.config import RunConfig
@@ -83,6 +83,7 @@ def replay(
     )
     settings = settled(files, overrides=override or [])
     other = _settled_otherwise(settled, files, override or [], vs or [])
+    _tell_idle(files, tape.symbols)
     run = out or new_run(given[0])
     other_run = run.with_name(f"{run.name}-vs")
     if vs and other_run.exists():
@@ -119,6 +120,18 @@ def replay(
         print_replay(stdout(), str(run), manifest, leaderboard)
     if manifest.status == "interrupted":
         raise typer.Exit(130)
+
+
+def _tell_idle(files: "list[StrategyFile]", symbols: "Sequence[str]") -> None:
+    """A strategy of which the tape has no symbol runs and does nothing: a misspelling looks like patience."""
+    for file in files:
+        watched = file.strategy.symbols
+        if watched is not None and not set(watched) & set(symbols):
+            print(
+                f"{file.strategy.name}: none of its SYMBOLS ({', '.join(watched[:8])}) is on the tape"
+                f"{nearest(watched[0], symbols)}",
+                file=sys.stderr,
+            )
 
 
 def _diff(run: Path, other: Path, names: "Iterable[str]") -> "RunDiff":
