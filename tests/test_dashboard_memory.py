@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 
 from apps.dashboard import market_questions, questions
@@ -273,3 +274,17 @@ def test_the_parts_of_a_pnl_add_up_to_it(finished: Path) -> None:
         parts = questions.attribution(run, desk["name"])
         assert parts is not None
         assert parts["price_move"] + parts["spread"] + parts["slippage"] + parts["fees"] == parts["pnl"] == desk["pnl"]
+
+
+def test_a_ledger_of_an_earlier_version_is_read_without_what_came_later(finished: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(finished, old)
+    for segment in segment_paths(old, read_manifest(old)):
+        pq.write_table(
+            pq.read_table(segment).drop_columns(["left", "spread_cost", "slippage_cost", "queue_ahead"]), segment
+        )
+
+    run = looked_at(old)
+
+    assert questions.leaderboard(run) == questions.leaderboard(looked_at(finished))
+    assert len(questions.newest_fills(run, 5)) == 5

@@ -128,7 +128,7 @@ def _board(run: RunMemory, board: list[Row]) -> Markup:
             figures.count(row["round_trips"]),
             figures.percent(row["win_rate"]),
             figures.fixed(row["max_drawdown_pct"], 2),
-            status_cell(row["status"], run.is_growing),
+            status_cell(row["status"], run.status),
         )
         for row in board
     ]

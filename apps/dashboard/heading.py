@@ -62,15 +62,19 @@ def _trouble(run: RunMemory) -> Markup:
     if run.problem:
         said.append(f"{run.problem}. This page shows what was read before.")
     elif run.status == "crashed":
-        said.append(
-            f"Nobody writes this run any more, though it never ended: the session was killed. "
-            f"`wspt live --resume {run.path}` makes it whole and goes on; everything until then is shown."
-        )
+        said.append(f"Nobody writes this run any more, though it never ended: it was killed. {_way_on(run)}")
     if run.is_growing and market_questions.connections(run)["latest"] == "disconnected":
         said.append("The feed has lost its connection and tries again; nothing fills until the venue has spoken.")
     if run.is_growing and run.ledger.torn_bytes and _is_stuck(run):
         said.append(f"{run.ledger.torn_bytes} bytes at the end of the ledger are no whole line yet; they are left out.")
     return Markup("".join(banner(text) for text in said))
+
+
+def _way_on(run: RunMemory) -> str:
+    """What makes a killed run whole again."""
+    if run.manifest is not None and run.manifest.kind == "live":
+        return f"`wspt recover {run.path}` makes it whole, `wspt live --resume {run.path}` also goes on with it."
+    return f"`wspt replay {run.path}` makes it again from its tape."
 
 
 def _is_stuck(run: RunMemory) -> bool:

@@ -27,6 +27,7 @@ from apps.dashboard.status import status_cell
 
 SPARK_POINTS = 60
 FILLS_SHOWN = 12
+PRICES_SHOWN = 8
 STALE_AFTER_S = 5.0
 """Age of a symbol's latest tick after which a live page speaks of it."""
 
@@ -139,7 +140,7 @@ def _leaderboard(run: RunMemory) -> Markup:
             figures.percent(row["win_rate"]),
             figures.fixed(row["max_drawdown_pct"], 2),
             figures.count(row["open_positions"]),
-            status_cell(row["status"], run.is_growing),
+            status_cell(row["status"], run.status),
         )
         for row in board
     ]
@@ -147,14 +148,18 @@ def _leaderboard(run: RunMemory) -> Markup:
 
 
 def _prices(run: RunMemory) -> Markup:
-    found = market_questions.prices(run)
+    found = list(market_questions.prices(run))
     if not found:
         return Markup("")
     places = market_questions.price_places(run)
     sparks: dict[str, list[float]] = {}
     for point in market_questions.price_sparks(run, SPARK_POINTS):
         sparks.setdefault(point["name"], []).append(point["value"])
-    shown = [_price(row, places.get(row["symbol"], 2), sparks.get(row["symbol"], [])) for row in found[:12]]
+    found.sort(key=lambda row: -row["trades"])
+    shown = [_price(row, places.get(row["symbol"], 2), sparks.get(row["symbol"], [])) for row in found[:PRICES_SHOWN]]
+    if len(found) > PRICES_SHOWN:
+        more = f"and {figures.several(len(found) - PRICES_SHOWN, 'symbol')} that traded less: see Market"
+        shown.append(toned(more, "quiet"))
     return Markup(f'<div class="w-strip" style="margin-top:.9rem">{"".join(shown)}</div>')
 
 
