@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from apps.config import RunConfig
+from apps.containment import back_to
 from apps.desks import History, desks_of
 from apps.loader import StrategyFile
 from apps.recovery import Remade
@@ -58,6 +59,7 @@ class Trading:
         self._ticks: list[Tick] = []
         self._times: list[int] = []
         self._first_seq, self._symbols = 0, Symbols()
+        self._home = str(Path.cwd())
         self._started = time.perf_counter()
         self._ledger = LiveLedger(run, self._sealed, segments=past.segments if past else (), number=next_segment(run))
 
@@ -73,7 +75,9 @@ class Trading:
     def finish(self, tape: Tape, given: str) -> Manifest:
         """The recording is over and sealed: the last marks, the sealed ledger, the manifest with its digests."""
         self._process()
-        self._keep(self.engine.finish())
+        events = self.engine.finish()
+        back_to(self._home)
+        self._keep(events)
         self._ledger.close()
         self._log(self.logs.close)
         digests = self._history.digests()
@@ -103,7 +107,9 @@ class Trading:
         ticks, times = self._ticks, self._times
         if ticks:
             self._ticks, self._times = [], []
-            self._keep(self.engine.process(batch_of(ticks, times, self._first_seq, self._symbols)))
+            events = self.engine.process(batch_of(ticks, times, self._first_seq, self._symbols))
+            back_to(self._home)
+            self._keep(events)
 
     def flush(self) -> None:
         """Let whoever reads the logs see what there is."""

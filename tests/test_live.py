@@ -77,6 +77,15 @@ def test_a_session_replays_to_the_same_history_whatever_the_venue_did(place: Pla
     assert status == {"eager": "ok", "raising": "failed: ValueError at raising.py:9"}
 
 
+def test_a_strategy_that_goes_elsewhere_takes_no_file_of_the_session_with_it(place: Place) -> None:
+    place.strategy("restless", "import os\ndef generate_signal(data):\n    os.chdir('/')\n")
+
+    session = place.spawn("live", "--simulated", "--duration", "2s", "--out", "run", "--json")
+
+    assert (session.code, session.json["status"]) == (0, "finished")
+    assert place.spawn("verify", "run", "--json").json["identical"]
+
+
 def test_a_session_that_was_killed_is_recovered_and_replays(place: Place, tape: Path) -> None:
     server = place.start("serve", tape, "--speed", "20x")
     assert server.stdout is not None
