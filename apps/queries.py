@@ -335,6 +335,11 @@ def in_memory() -> Connection:
     return duckdb.connect(config={"python_enable_replacements": False})
 
 
+def done(con: Connection, sql: str) -> list[tuple[Any, ...]]:
+    """Run statements of our own to their end: a connection with half an answer takes nothing else in."""
+    return con.execute(sql).fetchall()
+
+
 def create_ledger_views(con: Connection) -> None:
     """The views that `open_run` has of a ledger, over whatever is called `events` there."""
     con.execute(_IN_DESK_CURRENCY)

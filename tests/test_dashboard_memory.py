@@ -250,10 +250,14 @@ def test_the_tape_of_a_session_is_there_before_it_is_sealed(growing: Growing, fi
     with Sealer(tape) as sealer:
         sealer.seal_finished()
     look(run)
+    growing.lock.release()
+    crashed = looked_at(growing.path)
 
     assert [row["symbol"] for row in unsealed] == ["BTC/USD", "XRP/USD"]
     assert market_questions.prices(run) == unsealed
+    assert (crashed.status, market_questions.prices(crashed)) == ("crashed", unsealed)
     run.close()
+    crashed.close()
 
 
 def test_ratios_are_made_of_every_mark(finished: Path) -> None:
@@ -288,3 +292,20 @@ def test_a_ledger_of_an_earlier_version_is_read_without_what_came_later(finished
 
     assert questions.leaderboard(run) == questions.leaderboard(looked_at(finished))
     assert len(questions.newest_fills(run, 5)) == 5
+
+
+def test_events_that_are_known_already_do_not_stop_what_follows(growing: Growing, finished: Path) -> None:
+    events = in_order(finished)
+    growing.write(events[:100])
+    run = looked_at(growing.path)
+    again = growing.tail.with_name("live-999999.jsonl")
+    again.write_bytes(canonical_lines(events[:100]))
+    growing._say([], again.name)
+    look(run)
+
+    with again.open("ab") as tail:
+        tail.write(canonical_lines(events[100:200]))
+    look(run)
+
+    assert run.problem == ""
+    assert [tuple(row.values()) for row in questions.leaderboard(run)] == board(growing.path)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from apps.queries import Connection, create_ledger_views, files_in_sql
+from apps.queries import Connection, create_ledger_views, done, files_in_sql
 from engine.events import Event
 from recorder.ledger_rows import rows_of
 from recorder.ledger_tail import read_tail
@@ -115,11 +115,11 @@ class LedgerMemory:
         self._pieces = 0
         self.torn_bytes = 0
         with _arriving(con, ()):
-            con.execute(_TABLES)
+            done(con, _TABLES)
         create_ledger_views(con)
-        con.execute(_WHOLE)
+        done(con, _WHOLE)
         create_ledger_views(con)
-        con.execute("SET schema = 'main'")
+        done(con, "SET schema = 'main'")
 
     def take(self, run: Path, manifest: Manifest) -> bool:
         """Whatever is new; whether anything was. Raises FileNotFoundError where a file was sealed meanwhile."""
@@ -145,24 +145,21 @@ class LedgerMemory:
 
     def _insert(self, source: str) -> bool:
         """Events are known by desk and seq, so what was in the tail and is now in a segment is taken once."""
-        self._con.execute(_TAKE.format(source=source))
-        found = self._con.execute(
-            "SELECT (SELECT count(*) FROM new_marks) + (SELECT count(*) FROM new_facts)"
-        ).fetchone()
-        if not found or not found[0]:
+        done(self._con, _TAKE.format(source=source))
+        [found] = done(self._con, "SELECT (SELECT count(*) FROM new_marks) + (SELECT count(*) FROM new_facts)")
+        if not found[0]:
             return False
         with _all_at_once(self._con):
-            self._con.execute(_KEEP)
-            self._con.execute(_TELLING)
+            done(self._con, _KEEP)
+            done(self._con, _TELLING)
             self._sum_up()
         return True
 
     def _sum_up(self) -> None:
         """The new marks into the curves."""
-        span = self._con.execute(
-            "SELECT min(ts), max(ts) FROM (SELECT ts FROM new_marks UNION ALL SELECT low_ts FROM curves)"
+        [(first, last)] = done(
+            self._con, "SELECT min(ts), max(ts) FROM (SELECT ts FROM new_marks UNION ALL SELECT low_ts FROM curves)"
         )
-        first, last = span.fetchone() or (None, None)
         if first is None:
             return
         width = self._width
@@ -170,9 +167,9 @@ class LedgerMemory:
             width *= 2
         self._pieces += 1
         if width != self._width or self._pieces >= CURVE_PIECES:
-            self._con.execute(_TIDY_CURVES.format(merged=width // self._width))
+            done(self._con, _TIDY_CURVES.format(merged=width // self._width))
             self._width, self._pieces = width, 0
-        self._con.execute(_CURVES.format(width=width))
+        done(self._con, _CURVES.format(width=width))
 
 
 @contextmanager

@@ -153,7 +153,9 @@ class RunMemory:
         if is_new or status == "running":
             self.manifest, self.status = manifest, status
             has_events = self.ledger.take(self.path, manifest)
-            has_ticks = self.tape.take(self.path, manifest, is_growing=self.is_growing)
+            # A run that was killed never came to say where its tape ends: there too, what is there counts.
+            is_open = status in ("running", "crashed")
+            has_ticks = self.tape.take(self.path, manifest, is_open=is_open)
             self._ledger_news += has_events or is_new
             self._tape_news += has_ticks or is_new
             if has_events or has_ticks or is_new:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from apps.queries import Connection, create_tape_views, files_in_sql
+from apps.queries import Connection, create_tape_views, done, files_in_sql
 from recorder.log_tail import LogTail
 from recorder.runs import Manifest, RunProblem, tape_paths
 from recorder.tape import Tape, TapeProblem
@@ -89,17 +89,20 @@ class TapeMemory:
         self._tail: LogTail | None = None
         self._thread: threading.Thread | None = None
         con.register("arriving", SCHEMA.empty_table())
-        con.execute(_TABLES)
+        done(con, _TABLES)
         con.unregister("arriving")
         self._create_views()
 
-    def take(self, run: Path, manifest: Manifest, *, is_growing: bool) -> bool:
-        """Whatever is new; whether anything was."""
+    def take(self, run: Path, manifest: Manifest, *, is_open: bool) -> bool:
+        """Whatever is new; whether anything was.
+
+        is_open:  the manifest does not say yet where the run's part of the tape ends.
+        """
         try:
             places = tape_paths(run, manifest)
             files = [file for place in places for file in _sealed(place)]
-            is_new = self._take_sealed(files, manifest, is_growing)
-            if is_growing and len(places) == 1 and places[0].is_dir():
+            is_new = self._take_sealed(files, manifest, is_open)
+            if is_open and len(places) == 1 and places[0].is_dir():
                 is_new |= self._take_tail(places[0])
             self.problem = "" if self._files or self._tail else "Nothing has been recorded yet."
         except (RunProblem, TapeProblem, OSError) as problem:
@@ -130,24 +133,24 @@ class TapeMemory:
             self._tail.close()
             self._tail = None
 
-    def _take_sealed(self, files: list[Path], manifest: Manifest, is_growing: bool) -> bool:
-        if files == self._files and is_growing:
+    def _take_sealed(self, files: list[Path], manifest: Manifest, is_open: bool) -> bool:
+        if files == self._files and is_open:
             return False
         stop = self._stop
         if files != self._files:
             tape = Tape.open(files)
             if not self._files:
                 self._first = self._upto = max(tape.first_seq, manifest.tape.first_seq)
-                self.width_ns = 1_000_000_000 if is_growing else _width_ns(tape.end - tape.start)
+                self.width_ns = 1_000_000_000 if is_open else _width_ns(tape.end - tape.start)
             stop = tape.first_seq + tape.rows
-        if not is_growing:
+        if not is_open:
             stop = min(stop, manifest.tape.stop_seq)
             self.close()
         if files == self._files and stop == self._stop:
             return False
         self._files, self._stop = files, stop
         self._create_views()
-        self._con.execute(f"DELETE FROM unsealed WHERE seq < {stop}")
+        done(self._con, f"DELETE FROM unsealed WHERE seq < {stop}")
         self._fill()
         return True
 
@@ -158,7 +161,7 @@ class TapeMemory:
         if not len(rows):
             return False
         self._con.register("arriving", rows)
-        self._con.execute(f"INSERT INTO unsealed FROM arriving WHERE seq >= {self._stop}")
+        done(self._con, f"INSERT INTO unsealed FROM arriving WHERE seq >= {self._stop}")
         self._con.unregister("arriving")
         return True
 
@@ -183,9 +186,9 @@ class TapeMemory:
             "where_before": f"seq >= {self._upto - MESSAGE_ROWS_MAX} AND seq < {stop}",
             "width": self.width_ns,
         }
-        con.execute(f"INSERT INTO bars {_BARS.format(**chunk)}")
-        con.execute(f"INSERT INTO feed_rows {_FEED.format(**chunk)}")
-        con.execute(f"INSERT INTO book_starts {_STARTS.format(**chunk)}")
+        done(con, f"INSERT INTO bars {_BARS.format(**chunk)}")
+        done(con, f"INSERT INTO feed_rows {_FEED.format(**chunk)}")
+        done(con, f"INSERT INTO book_starts {_STARTS.format(**chunk)}")
         self._upto = stop
         self.progress = self._upto / max(self._stop, 1)
         self.chunks += 1
@@ -195,11 +198,14 @@ class TapeMemory:
         sealed = f"FROM read_parquet({files_in_sql(self._files)}) WHERE {where} UNION ALL BY NAME "
         create_tape_views(self._con, f"({sealed if self._files else ''}FROM unsealed)")
         fresh = {"rows": "unsealed", "where": "true", "where_before": "true", "width": self.width_ns}
-        self._con.execute(f"""
+        done(
+            self._con,
+            f"""
             CREATE OR REPLACE VIEW price_bars AS FROM bars UNION ALL {_BARS.format(**fresh)};
             CREATE OR REPLACE VIEW feed_events AS FROM feed_rows UNION ALL {_FEED.format(**fresh)};
             CREATE OR REPLACE VIEW book_begins AS FROM book_starts UNION ALL {_STARTS.format(**fresh)};
-        """)
+        """,
+        )
 
 
 def _sealed(place: Path) -> Sequence[Path]:
