@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from apps.config_file import RecordingFile
 from apps.ingredients import code_of
 from apps.live import Session
 from apps.problems import UserProblem
@@ -32,6 +33,7 @@ def resumed_session(run: Path, *, venue: str | None = None, url: str | None = No
         url=url or feed.url,
         simulated=feed.seed,
         resumes=True,
+        recording=config.recording or RecordingFile(),
     )
 
 

@@ -68,7 +68,7 @@ def test_killed_sessions_lose_at_most_one_read_and_go_on_as_one_run(
     place = Place(tmp_path)
     place.strategy("eager")
     place.strategy("resting", RESTING)
-    place.file("wspt.toml", "[recording]\npart_mb = 0.3\n")  # logs are cut and sealed all the time
+    place.file("wspt.toml", "[recording]\npart_mb = 0.05\n")  # logs are cut and sealed all the time
     run, folder = tmp_path / "data/runs/run", tmp_path / "data/tapes/run"
     chance = random.Random(5)
     reads: list[list[bytes]] = []
@@ -99,5 +99,6 @@ def test_killed_sessions_lose_at_most_one_read_and_go_on_as_one_run(
     assert recovered.code == 0, recovered.err
     assert place.wspt("verify", "run").out.startswith("identical ")
     assert events > 20 * KILLS
+    assert len(list(folder.glob("*.parquet"))) > 2 * KILLS
     with capsys.disabled():
         sys.stderr.write(f"{KILLS} kills, {sum(map(len, reads)):,} messages read, bytes lost {lost}")

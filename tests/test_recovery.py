@@ -14,7 +14,7 @@ from apps.recovery import ASIDE, recover_run
 from apps.resuming import resumed_session
 from apps.serving import Source, simulated_source
 from apps.verify import verify
-from engine.events import Event
+from engine.events import Event, OrderFilled
 from recorder.frame_log import read_log
 from recorder.ledger import read_events
 from recorder.ledger_tail import read_tail
@@ -113,6 +113,8 @@ def test_a_killed_run_is_made_whole(crashed: Path) -> None:
     assert verdict.identical and verdict.digest == recovery.manifest.digest == read_manifest(crashed).digest
     assert read_status(crashed)[1] == "finished"
     assert not list(crashed.parent.glob("tape/*.wal"))
+    fills = [event for own in after.values() for event in own if isinstance(event, OrderFilled)]
+    assert len((crashed / "logs" / "trades.jsonl").read_text().splitlines()) == len(fills) > 10
 
 
 def test_a_killed_run_is_compared_as_far_as_it_goes(crashed: Path) -> None:
