@@ -109,8 +109,8 @@ def _unless_said(section: str, key: str, venue: str) -> tuple[str, str]:
 def _in_file(path: Path | None, lines: Mapping[Place, int], *places: Place) -> tuple[str, str] | None:
     """The first of these places that the file has, a time in ns there being given in ms or s."""
     for place in places:
-        stem = place[-1].removesuffix("_ns")
-        for spelled in (place, (*place[:-1], f"{stem}_ms"), (*place[:-1], f"{stem}_s")):
+        stem, units = place[-1].removesuffix("_ns"), ("_ms", "_s") if place[-1].endswith("_ns") else ()
+        for spelled in (place, *((*place[:-1], stem + unit) for unit in units)):
             if spelled in lines:
                 section = f" [{'.'.join(spelled[:-1])}]" if spelled[:-1] else ""
                 return "file", f"{path}:{lines[spelled]}{section}"

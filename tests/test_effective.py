@@ -24,6 +24,7 @@ size = 5
 
 [strategies.eager.execution]
 taker_bps = 1
+jitter_ms = 2
 
 [strategies.eager.risk]
 cooldown_s = 1.5
@@ -59,15 +60,17 @@ def test_each_value_names_what_gave_it(place: Place) -> None:
     assert said["strategies.eager.config.size"] == (7.0, "--set")
     assert said["strategies.patient.config.size"] == (10.0, "strategies/patient.py CONFIG")
     assert said["strategies.eager.execution.taker_bps"] == ("1", "wspt.toml:15 [strategies.eager.execution]")
+    assert said["strategies.eager.execution.jitter_ms"] == (2.0, "wspt.toml:16 [strategies.eager.execution]")
+    assert said["strategies.eager.execution.jitter"] == ("uniform", "default")
     assert said["strategies.patient.execution.taker_bps"] == ("26", "wspt.toml:4 [execution.kraken]")
     assert said["strategies.patient.execution.latency_ms"] == (5.0, "wspt.toml:5 [execution.kraken]")
     assert said["strategies.patient.execution.maker_bps"] == ("25", "kraken's lowest published tier")
     assert said["strategies.patient.execution.slippage_bps"] == ("0", "default")
     assert said["strategies.patient.risk.max_open_orders"] == (4, "wspt.toml:8 [risk]")
-    assert said["strategies.eager.risk.cooldown_s"] == (1.5, "wspt.toml:18 [strategies.eager.risk]")
+    assert said["strategies.eager.risk.cooldown_s"] == (1.5, "wspt.toml:19 [strategies.eager.risk]")
     assert said["strategies.patient.risk.max_position"] == ("20", "strategies/patient.py RISK")
     assert said["strategies.eager.risk.max_position"] == (None, "default")
-    assert said["recording.sync_s"] == (0.5, "wspt.toml:21 [recording]")
+    assert said["recording.sync_s"] == (0.5, "wspt.toml:22 [recording]")
     assert said["recording.part_minutes"] == (10.0, "default")
 
 
