@@ -3,11 +3,13 @@
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from apps.commands.options import claimed_run
 from apps.importing import simulated_tape
 from recorder.runs import read_manifest
 from tests.commands import EAGER, PATIENT, WSPT, Place
@@ -234,6 +236,25 @@ def test_a_strategy_that_watches_nothing_of_the_tape_is_told(place: Place, tape:
     assert answer.code == 0
     hints = [line for line in answer.err.splitlines() if "SYMBOLS" in line]
     assert hints == ["idle: none of its SYMBOLS (XPR/USD) is on the tape; did you mean 'XRP/USD'?"]
+
+
+def test_runs_that_start_in_one_moment_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ExitStack() as claims:
+        folders = [claims.enter_context(claimed_run("tape.parquet")) for _ in range(3)]
+        assert len(set(folders)) == 3
+        (folders[1] / "run.json").touch()
+
+    assert [folder.exists() for folder in folders] == [False, True, False]
+
+
+def test_a_replay_of_nothing_leaves_no_run_behind(place: Place, tape: Path) -> None:
+    answer = place.wspt("replay", tape, "--from", "2100-01-01")
+
+    assert answer.code == 2
+    assert not (place.folder / "data").exists()
 
 
 def test_a_failure_that_cannot_say_what_it_is_stops_nobody_else(place: Place, tape: Path) -> None:

@@ -1,6 +1,8 @@
 """Options that several commands share, and what their words mean."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,6 +62,29 @@ def chosen(files: "list[StrategyFile]", names: list[str]) -> "list[StrategyFile]
 
 def new_run(tape: str) -> Path:
     return free_name(RUNS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{Path(tape).stem}")
+
+
+@contextmanager
+def claimed_run(tape: str) -> Iterator[Path]:
+    """A new run's folder, claimed against whoever starts in the same moment; gone again where nothing came of it."""
+    made = [folder for folder in (RUNS, RUNS.parent) if not folder.exists()]
+    while True:
+        run = new_run(tape)
+        try:
+            run.mkdir(parents=True)
+        except FileExistsError:
+            if not RUNS.is_dir():
+                raise UserProblem(f"{RUNS}: expected a folder for runs, found something else") from None
+        except OSError as error:
+            raise UserProblem(f"{run}: expected a folder that can be written, found: {error.strerror}") from error
+        else:
+            break
+    try:
+        yield run
+    finally:
+        with suppress(OSError):  # there is something in one of them
+            for folder in (run, *made):
+                folder.rmdir()
 
 
 def free_name(wanted: Path) -> Path:

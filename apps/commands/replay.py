@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,9 +23,9 @@ from apps.commands.options import (
     Strategies,
     TapeNames,
     chosen,
+    claimed_run,
     leaderboard_of,
     moment,
-    new_run,
     speed_factor,
     tape_named,
 )
@@ -84,12 +84,15 @@ def replay(
     settings = settled(files, overrides=override or [])
     other = _settled_otherwise(settled, files, override or [], vs or [])
     _tell_idle(files, tape.symbols)
-    run = out or new_run(given[0])
-    other_run = run.with_name(f"{run.name}-vs")
-    if vs and other_run.exists():
-        raise UserProblem(f"{other_run}: expected a new folder for what --vs runs, found one that is there")
     ticks = tape.rows * (2 if vs else 1)
-    with stoppable() as should_stop, progress_bar(ticks, as_json) as progress, redirect_stdout(sys.stderr):
+    with ExitStack() as stack:
+        run = out or stack.enter_context(claimed_run(given[0]))
+        other_run = run.with_name(f"{run.name}-vs")
+        if vs and other_run.exists():
+            raise UserProblem(f"{other_run}: expected a new folder for what --vs runs, found one that is there")
+        should_stop = stack.enter_context(stoppable())
+        progress = stack.enter_context(progress_bar(ticks, as_json))
+        stack.enter_context(redirect_stdout(sys.stderr))
         run_it = partial(
             run_replay,
             tape,
