@@ -47,7 +47,10 @@ def wait_for(process: "subprocess.Popen[str]", proxy: Proxy, number: int, size: 
         came = proxy.forwarded.wait_for(
             lambda: len(proxy.lines) > number and len(proxy.lines[number].sent) >= size, timeout=WAIT_S
         )
-    assert came, f"{size} bytes were not read by {process.args}, exit code {process.poll()}"
+    if not came:
+        process.kill()
+        _, err = process.communicate(timeout=WAIT_S)
+        pytest.fail(f"{size} bytes were not read by connection {number}, exit code {process.returncode}: {err}")
     return proxy.lines[number]
 
 
