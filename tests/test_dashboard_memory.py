@@ -119,7 +119,7 @@ def test_they_agree_at_every_moment_of_a_run_that_grows(growing: Growing, finish
 
     for piece in in_pieces(in_order(finished), seed):
         growing.write(piece)
-        if chance.random() < 0.01:
+        if chance.random() < 0.005:
             look(run)
             assert [tuple(row.values()) for row in questions.leaderboard(run)] == board(growing.path)
     growing.end()

@@ -29,11 +29,6 @@ def equity_curves(run: RunMemory, strategies: Sequence[str] = (), points: int = 
     return _by_name(rows, strategies)
 
 
-def total_equity(run: RunMemory, points: int = POINTS) -> list[Row]:
-    """The sum over all desks as (ts, value), at moments that all of them share."""
-    return run.ask(_TOTAL, {"buckets": points}, of="ledger")
-
-
 def drawdown(run: RunMemory, strategy: str, points: int = POINTS) -> list[Row]:
     """How far below its highest equity so far, in percent, as (ts, value): the deepest in each stretch of time."""
     return run.ask(_DRAWDOWN, {"strategy": strategy, "buckets": points}, of="ledger")
@@ -81,11 +76,6 @@ def traded(run: RunMemory, strategy: str) -> list[Row]:
 def fills_on_chart(run: RunMemory, strategy: str, symbol: str, count: int = POINTS) -> list[Row]:
     """A desk's last fills of a symbol with the life of their orders, oldest first."""
     return run.ask(_FILLS_ON_CHART, {"strategy": strategy, "symbol": symbol, "count": count}, of="ledger")
-
-
-def waiting(run: RunMemory, strategy: str, symbol: str, count: int = POINTS) -> list[Row]:
-    """When a desk's limit orders of a symbol were sent, at what price, and what became of them, oldest first."""
-    return run.ask(_WAITING, {"strategy": strategy, "symbol": symbol, "count": count}, of="ledger")
 
 
 def stops_on_chart(run: RunMemory, strategy: str, symbol: str, count: int = POINTS) -> list[Row]:
@@ -153,17 +143,6 @@ UNION ALL SELECT strategy, high_ts, high FROM curves UNION ALL SELECT strategy, 
 
 _WIDTH = "CAST(pow(2, ceil(log2(greatest((max(ts) - min(ts)) / $buckets, 1)))) AS BIGINT)"
 
-_TOTAL = f"""
-WITH mark AS (SELECT strategy, last_ts AS ts, last_seq AS seq, last AS equity FROM curves), span AS (
-    SELECT {_WIDTH} AS width FROM mark
-), last AS (
-    SELECT strategy, ts // width AS bucket, max(ts) AS ts, arg_max(equity, seq) AS equity FROM mark, span GROUP BY ALL
-), grid AS (SELECT bucket, max(ts) AS ts FROM last GROUP BY bucket), desk AS (SELECT DISTINCT strategy FROM last)
-SELECT grid.ts, sum(last.equity) AS value
-FROM grid CROSS JOIN desk ASOF LEFT JOIN last ON last.strategy = desk.strategy AND last.bucket <= grid.bucket
-GROUP BY grid.ts ORDER BY grid.ts
-"""
-
 _DRAWDOWN = f"""
 WITH span AS (SELECT {_WIDTH} AS width FROM marks WHERE strategy = $strategy), fallen AS (
     SELECT ts, equity::DOUBLE / max(equity) OVER (ORDER BY seq)::DOUBLE * 100 - 100 AS value
@@ -214,12 +193,6 @@ SELECT fill.ts, fill.side, fill.price::DOUBLE AS price, fill.quantity, fill.fee,
     fill.reason, fill.order_id, sent.order_type, sent.ts AS sent, sent.arrives_at, sent.purpose, sent.status,
     sent.limit_price
 FROM fill LEFT JOIN orders AS sent USING (strategy, order_id) ORDER BY fill.ts, fill.seq
-"""
-
-_WAITING = """
-FROM (SELECT ts, seq, order_id, side, limit_price::DOUBLE AS price, status, reason, ended FROM orders
-    WHERE strategy = $strategy AND symbol = $symbol AND limit_price IS NOT NULL ORDER BY seq DESC LIMIT $count)
-ORDER BY seq
 """
 
 _STOPS_ON_CHART = """

@@ -12,6 +12,7 @@ from apps.dashboard.memory import Row, RunMemory, currency
 from apps.dashboard.palette import DOWN, QUIET, UP
 from apps.dashboard.parts import PARTS
 from apps.dashboard.picking import pick
+from apps.dashboard.strategy_tables import open_orders_table, positions_table, rejections_table, trips_table
 
 TRIPS_SHOWN = 50
 RATIOS_EVERY_S = 10.0
@@ -40,9 +41,11 @@ def page(run: RunMemory) -> None:
     def held() -> None:
         run.look()
         left, right = st.columns([3, 2], gap="medium")
-        left.html(box(title("Positions"), _positions(run, name), title("Open orders"), _orders(run, name)))
-        right.html(box(title("Refused", "signals and orders, by reason"), _rejections(run, name)))
-        st.html(box(title("Round trips", f"the last {TRIPS_SHOWN}, net of fees"), _trips(run, name)))
+        left.html(
+            box(title("Positions"), positions_table(run, name), title("Open orders"), open_orders_table(run, name))
+        )
+        right.html(box(title("Refused", "signals and orders, by reason"), rejections_table(run, name)))
+        st.html(box(title("Round trips", f"the last {TRIPS_SHOWN}, net of fees"), trips_table(run, name, TRIPS_SHOWN)))
 
     numbers()
     _ratios(run, name)
@@ -229,110 +232,6 @@ def _life(fill: Row, places: int) -> str:
             f"because: {fill['reason'] or '–'}",
         ]
     )
-
-
-def _positions(run: RunMemory, name: str) -> Markup:
-    found = questions.positions(run, name)
-    if not found:
-        return empty("Nothing is held.", "Positions appear here with their unrealized P&L.")
-    places = market_questions.price_places(run)
-    columns = (
-        Column("symbol"),
-        Column("side"),
-        Column("quantity", "", True),
-        Column("entry", "", True),
-        Column("mid", "", True),
-        Column("value", "", True),
-        Column("unrealized", "", True),
-    )
-    rows = [
-        (
-            row["symbol"],
-            row["side"],
-            figures.quantity(row["quantity"]),
-            figures.fixed(row["entry_price"], places.get(row["symbol"], 2)),
-            figures.fixed(row["mid"], places.get(row["symbol"], 2)),
-            figures.money(row["value"]),
-            toned(figures.signed(row["unrealized"], 4), tone_of(row["unrealized"])),
-        )
-        for row in found
-    ]
-    return table(columns, rows)
-
-
-def _orders(run: RunMemory, name: str) -> Markup:
-    found = questions.open_orders(run, name)
-    if not found:
-        return empty("No order is open.", "Orders under way and at rest appear here.")
-    return orders_table(found, market_questions.price_places(run))
-
-
-def orders_table(found: Sequence[Row], places: dict[str, int], *, with_strategy: bool = False) -> Markup:
-    """Orders as they stand, of one strategy or of several."""
-    columns = (
-        *((Column("strategy"),) if with_strategy else ()),
-        Column("sent", "UTC"),
-        Column("symbol"),
-        Column("side"),
-        Column("type"),
-        Column("size", "", True),
-        Column("limit", "", True),
-        Column("status"),
-    )
-    rows = [
-        (
-            *((row["strategy"],) if with_strategy else ()),
-            figures.clock(row["ts"]),
-            row["symbol"],
-            row["side"],
-            row["order_type"],
-            figures.quantity(row["quantity"]) if row["quantity"] is not None else figures.money(row["notional"]),
-            figures.fixed(row["limit_price"], places.get(row["symbol"], 2)),
-            row["status"],
-        )
-        for row in found
-    ]
-    return table(columns, rows)
-
-
-def _rejections(run: RunMemory, name: str) -> Markup:
-    found = questions.rejections(run, name)
-    if not found:
-        return empty("Nothing was refused.", "Signals and orders that could not be carried out are counted here.")
-    columns = (Column("reason"), Column("what"), Column("times", "", True), Column("latest", "UTC"))
-    rows = [(row["reason"], row["what"], figures.count(row["times"]), figures.clock(row["latest"])) for row in found]
-    return table(columns, rows, wide=frozenset({0}))
-
-
-def _trips(run: RunMemory, name: str) -> Markup:
-    found = questions.round_trips(run, name, TRIPS_SHOWN)
-    if not found:
-        return empty("No round trip is complete.", "From flat to flat, or through zero: each becomes a row.")
-    unit = currency(run)
-    columns = (
-        Column("closed", "UTC"),
-        Column("held for", "", True),
-        Column("symbol"),
-        Column("side"),
-        Column("quantity", "", True),
-        Column("P&L", unit, True),
-        Column("fees", unit, True),
-        Column("fills", "", True),
-    )
-    rows = [
-        (
-            figures.moment(row["closed"]),
-            figures.duration(row["closed"] - row["opened"]),
-            row["symbol"],
-            row["side"],
-            figures.quantity(row["quantity"]),
-            toned(figures.signed(row["pnl"], 4), tone_of(row["pnl"])),
-            figures.cents(row["fees"]),
-            figures.count(row["fills"]),
-        )
-        for row in found
-    ]
-    return table(columns, rows)
 
 
 def _what_ran(run: RunMemory, name: str) -> None:

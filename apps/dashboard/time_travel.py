@@ -9,7 +9,7 @@ from apps.dashboard.memory import RunMemory, currency
 from apps.dashboard.moment import from_address, slide
 from apps.dashboard.palette import colors
 from apps.dashboard.picking import pick
-from apps.dashboard.strategy import orders_table
+from apps.dashboard.strategy_tables import orders_table
 
 SPEEDS = ("1×", "5×", "20×", "100×")
 FRAME_S = 0.5
