@@ -128,12 +128,17 @@ def _summed(manifest: Manifest, leaderboard: Sequence[Row]) -> str:
     unknown = len(equities) - len(known)
     missing = f" ({unknown} with unknown equity left out)" if unknown else ""
     strategies = "1 strategy" if len(leaderboard) == 1 else f"{len(leaderboard)} strategies"
+    activity = (_counted(fills, "fill"), _counted(trips, "round trip"), _counted(manifest.events, "portfolio event"))
     return (
         f"{strategies}, {capital.normalize():f} each: equity {sum(known, Decimal(0)):,.2f}, "
         f"P&L {pnl:+,.2f} after {fees:,.2f} fees{missing}\n"
-        f"{fills:,} fills, {trips:,} round trips, {manifest.events:,} portfolio events\n"
+        f"{', '.join(activity)}\n"
         f"{manifest.ticks:,} ticks in {manifest.seconds:.2f} s ({rate:,.0f}/s)"
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _shown(name: str, value: Any) -> str:

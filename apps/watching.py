@@ -42,6 +42,10 @@ class StatusLines:
             self.tell(status(recording, trading))
 
 
+def _price(price: float) -> str:
+    return f"{price:g}" if price == price else "-"
+
+
 def status(recording: Recording, trading: Trading | None) -> str:
     """One line: the feed's state, what arrived, what went wrong, and the best and worst desk."""
     feed = recording.feed
@@ -49,7 +53,10 @@ def status(recording: Recording, trading: Trading | None) -> str:
     state = "connected" if feed.is_connected else f"NOT connected ({feed.last_problem or 'connecting'})"
     parts = [f"{datetime.now(UTC):%H:%M:%S}", f"{simulated}{feed.profile.venue} {state}"]
     parts.append(f"{recording.records:,} messages, {recording.ticks:,} ticks")
-    parts += [f"{name} {tick.bid:g}/{tick.ask:g}" for name, tick in sorted(recording.latest.items())[:4]]
+    quoted = [
+        (name, tick) for name, tick in sorted(recording.latest.items()) if tick.bid == tick.bid or tick.ask == tick.ask
+    ]
+    parts += [f"{name} {_price(tick.bid)}/{_price(tick.ask)}" for name, tick in quoted[:4]]
     trouble: Counter[str] = Counter()
     for (event, _), count in recording.events.items():
         if event in TROUBLE:
