@@ -71,7 +71,9 @@ def settlement(
         price, touch, price_holds = _resting_price(made_of, fill, order, life)
     else:
         slip = partial(_slipped, is_buying=fill.side in BUYING, bps=execution.slippage_bps, limit=order.limit_price)
-        levels = _levels(market, fill, quote, _siblings(fill, life), slip)
+        stands = market.stands(fill.symbol, market.row + 1) if quote is not None else ""
+        touch_then = None if isinstance(stands, str) else stands
+        levels = _levels(market, fill, touch_then, _siblings(fill, life), slip)
         price, touch, price_holds = _taken_price(fill, levels, slip, execution.slippage_bps)
     costs, costs_hold = _costs(fill, touch)
     fee, fee_holds = _fee(fill, execution.maker_bps if fill.liquidity == "maker" else execution.taker_bps)

@@ -224,7 +224,7 @@ class Broker:
     # -- an order arrives --------------------------------------------------------------------------------
 
     def _arrive(self, order: Order, at: Moment) -> None:
-        quote = self._market.meets(order.symbol, at.stop)
+        quote = self._market.stands(order.symbol, at.stop)
         if isinstance(quote, str):
             self._reject(order, quote, at)
         elif order.replaces is not None and not self._make_way(order.replaces, at):
@@ -463,11 +463,11 @@ class Broker:
         level = self._stops.pop(order.order_id).level
         assert level is not None
         self.emit(events.StopTriggered(**self._about(order, at), kind=order.order_type, level=level, price=price))
-        meets = self._market.meets(order.symbol, at.stop)
-        if isinstance(meets, str):
-            self._refuse(order, meets, at)
+        stands = self._market.stands(order.symbol, at.stop)
+        if isinstance(stands, str):
+            self._refuse(order, stands, at)
         else:
-            self._enter(order, meets, at)
+            self._enter(order, stands, at)
 
     def _match_exit(self, symbol: str, trade: float, has_trades: bool, quote: Quote, at: Moment) -> None:
         """The exits of a position: the order that closes it is sent from here, and takes its latency."""

@@ -158,6 +158,7 @@ class Market:
         self.instruments: dict[str, Instrument] = {}
         self._quotes: dict[str, Quote] = {}  # by char, from batches before the one in hand
         self._last_trades: dict[str, float] = {}  # likewise
+        self._swept: dict[str, tuple[float, int]] = {}  # by char, what `_sweep` says of its last row in them
         self._quoted: set[str] = set()  # chars that have ever had a quote or book row, in batches before
         self._has_quotes = False  # whether the batch in hand has such rows
         self._has_books = False  # whether it or one before it has book rows
@@ -194,6 +195,7 @@ class Market:
             row = batch.symbol.rfind(char)
             if row >= 0:
                 self._quotes[char] = _quote(batch, row)
+                self._swept[char] = _sweep(batch, row)
                 row = batch.traded.rfind(char)
                 if row >= 0:
                     self._last_trades[char] = batch.price[row]
@@ -336,6 +338,24 @@ class Market:
         if last == last:
             return Quote(last, NAN, last, NAN)
         return "no market" if self._has_spoken(char, stop) else "unknown symbol"
+
+    def stands(self, symbol: str, stop: int) -> Quote | str:
+        """The touch that an order trades at, or why at none: what `meets` says, less what a sweep has just taken.
+
+        Venues tell of trades before they tell of the touch that these left. Where the last thing the symbol said is
+        that somebody took beyond the touch, that side stands at the trade's price, with a size that nobody has told.
+        """
+        quote = self.meets(symbol, stop)
+        if isinstance(quote, str):
+            return quote
+        char, batch = self.chars[symbol], self.batch
+        row = -1 if batch is None else batch.symbol.rfind(char, 0, stop)
+        price, aggressor = self._swept.get(char, _NO_SWEEP) if row < 0 or batch is None else _sweep(batch, row)
+        if price > quote.ask and aggressor >= 0:
+            return Quote(quote.bid, quote.bid_size, price, NAN)
+        if price < quote.bid and aggressor <= 0:
+            return Quote(price, NAN, quote.ask, quote.ask_size)
+        return quote
 
     def mark(self, symbol: str, stop: int) -> float:
         """The price to value holdings at: the mid, else the last trade however old, NaN where nothing is known."""
@@ -487,6 +507,14 @@ _SPEAKING = (Kind.TRADE, Kind.QUOTE, Kind.BOOK)
 
 def _quote(batch: TickBatch, row: int) -> Quote:
     return Quote(batch.bid[row], batch.bid_size[row], batch.ask[row], batch.ask_size[row])
+
+
+_NO_SWEEP = (NAN, 0)
+
+
+def _sweep(batch: TickBatch, row: int) -> tuple[float, int]:
+    """Price and aggressor of the trade in this row, NaN and 0 where it is none."""
+    return (batch.price[row], batch.side[row]) if batch.kind[row] == _TRADE else _NO_SWEEP
 
 
 def _read_note(text: str | None) -> FeedNote:

@@ -16,7 +16,7 @@ from engine.events import (
     StopTriggered,
 )
 from engine.execution import assets
-from engine.ticks import FEED_LOST, LAST_OF_MESSAGE, SNAPSHOT, Kind, Tick
+from engine.ticks import FEED_LOST, LAST_OF_MESSAGE, NAN, SNAPSHOT, Kind, Tick
 from tests.builders import Tape, note_of
 
 NOTHING = Decimal(0)
@@ -131,6 +131,9 @@ class Shown:
         side = -1 if filled.side in {"buy", "cover"} else 1
         bid, bid_size, ask, ask_size = self._touch[filled.symbol]
         best, best_size = (bid, bid_size) if side > 0 else (ask, ask_size)
+        swept = self._swept(filled.symbol, side)
+        if (best - swept) * side > 0:
+            best, best_size = swept, NAN
         book, price = self._books.get(filled.symbol), float(filled.price)
         if book is None:
             assert price == best or best != best
@@ -141,6 +144,12 @@ class Shown:
         most = self._most[level] = max(self._most.get(level, 0.0), size)
         used = self._used[level] = self._used.get(level, NOTHING) + filled.quantity
         assert used <= Decimal(repr(most)), (filled, used, most)
+
+    def _swept(self, symbol: str, side: int) -> float:
+        """The price of the trade that was the last thing the symbol said, where it took from this side; else NaN."""
+        last = next((tick for tick in reversed(self._tape.ticks[: self._rows]) if tick.symbol == symbol), None)
+        is_taken = last is not None and last.kind == Kind.TRADE and last.side != side
+        return last.price if last is not None and is_taken else NAN
 
     def _come(self, filled: OrderFilled) -> None:
         """The other side's touch came to a resting order: what it got was shown up to its price, and is used now."""

@@ -36,24 +36,56 @@ def waiting(*signals: Any, **rest: Any) -> Bench:
 
 
 @pytest.mark.parametrize(
-    ("signal", "before", "reached"),
+    ("signal", "before", "reached", "price"),
     [
-        (sell("1 BTC", stop="95"), "95.1", "95"),
-        (buy("1 BTC", stop="105"), "104.9", "105"),
-        (sell("1 BTC", target="110"), "109.9", "110"),
-        (buy("1 BTC", target="90"), "90.1", "90"),
+        (sell("1 BTC", stop="95"), "95.1", "95", 94),
+        (buy("1 BTC", stop="105"), "104.9", "105", 106),
+        (sell("1 BTC", target="110"), "109.9", "110", 109),
+        (buy("1 BTC", target="90"), "90.1", "90", 91),
     ],
 )
-def test_a_stop_waits_for_its_price_and_then_trades_at_the_market(signal: Signal, before: str, reached: str) -> None:
+def test_a_stop_waits_for_its_price_and_then_trades_at_the_market(
+    signal: Signal, before: str, reached: str, price: int
+) -> None:
     bench = waiting(signal)
     unmoved = bench.on(trade(2, before))
+    bench.on(quote(3, str(int(reached) - 1), str(int(reached) + 1)))
 
-    events = bench.on(trade(3, reached))
+    events = bench.on(trade(4, reached))
 
     assert unmoved == []
     assert names_of(events) == ["StopTriggered", "OrderFilled"]
     assert the(events, StopTriggered).price == Decimal(reached)
-    assert the(events, OrderFilled).price == (100 if signal.action == "buy" else 99)
+    assert the(events, OrderFilled).price == price
+
+
+@pytest.mark.parametrize(
+    ("signal", "side", "price"),
+    [
+        (buy("1 BTC", stop="105"), 1, 106),
+        (sell("1 BTC", stop="95"), -1, 94),
+        (buy("1 BTC", stop="105"), -1, 100),
+        (sell("1 BTC", stop="95"), 1, 99),
+    ],
+)
+def test_a_stop_that_a_sweep_triggers_gets_nothing_of_what_the_sweep_has_taken(
+    signal: Signal, side: int, price: int
+) -> None:
+    bench = waiting(signal)  # the touch of 99 and 100 is still the last that the venue spoke of
+
+    events = bench.on(trade(2, "106" if signal.action == "buy" else "94", side=side))
+
+    assert the(events, OrderFilled).price == price
+
+
+def test_what_a_sweep_left_is_known_from_one_batch_to_the_next_until_the_venue_speaks() -> None:
+    bench = a_desk(signals=[buy("1 BTC")], trigger="trade", cash="1000", latency_ns=10)
+    bench.on(book_snapshot(0, [(99, 1)], [(101, 2), (103, 2), (104, 1)]))
+    bench.on(trade(1, "103", side=1))
+
+    before = the(bench.on(quote(12, "99", "105")), OrderFilled)
+
+    assert (before.price, before.mid_at_arrival) == (103, 101)
 
 
 def test_a_stop_is_at_the_venue_already_and_triggers_without_latency() -> None:
@@ -167,11 +199,12 @@ def test_a_stop_by_notional_sells_what_that_is_worth_at_its_stop_price() -> None
 
 def test_a_triggered_stop_that_exhausts_the_book_is_canceled() -> None:
     bench = a_desk(signals=[buy("9 BTC", stop="105")], cash="10000")
-    bench.on(book_snapshot(0, [(99, 1)], [(101, 2)]))
+    bench.on(book_snapshot(0, [(99, 1)], [(101, 2), (106, 2)]))
 
     events = bench.on(trade(1, "105"))
 
     assert names_of(events) == ["StopTriggered", "OrderFilled", "OrderCanceled"]
+    assert the(events, OrderFilled).price == 106
     assert not bench.portfolio.reserves
 
 
