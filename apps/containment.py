@@ -1,9 +1,30 @@
 """What a strategy does to the process it runs in is not left behind: its prints are no results, its folder not ours."""
 
+import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager, redirect_stdout
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
+from typing import TextIO
+
+
+class Aside(io.StringIO):
+    """What is said to a person in passing. Where nobody takes it any more - a pipe that was closed, a disk that is
+    full - it is lost: no history may depend on that, and no session end of it.
+    """
+
+    def __init__(self, to: TextIO) -> None:
+        super().__init__()
+        self._to = to
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._to.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._to.flush()
 
 
 @contextmanager
@@ -11,7 +32,8 @@ def contained() -> Iterator[None]:
     """While strategies are asked, or loaded: what they print is for a person to see, as our own stdout may be a
     machine's; where they go, nobody follows, as a run's files are named from where the command was given.
     """
-    with redirect_stdout(sys.stderr), chdir("."):
+    aside = Aside(sys.stderr)
+    with redirect_stdout(aside), redirect_stderr(aside), chdir("."):
         yield
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TextIO
 
+from apps.containment import Aside
 from apps.recording import Recording
 from apps.trading import Trading
 
@@ -21,17 +22,18 @@ class StatusLines:
 
     def __init__(self) -> None:
         self.every_s = 1.0
+        self._aside = Aside(sys.stderr)
         self._seconds = 0.0
         self._has_begun = False
 
     @contextmanager
     def showing(self) -> Iterator[TextIO]:
         """See `Watcher`."""
-        yield sys.stderr
+        yield self._aside
 
     def tell(self, line: str) -> None:
         """See `Watcher`."""
-        print(line, file=sys.stderr, flush=True)
+        print(line, file=self._aside, flush=True)
 
     def look(self, recording: Recording, trading: Trading | None) -> None:
         """See `Watcher`."""
@@ -70,7 +72,7 @@ def status(recording: Recording, trading: Trading | None) -> str:
 
 def print_next_steps(run: Path) -> None:
     """How to go on from a run that has ended."""
-    print(f"replay it: wspt replay {run}    prove it: wspt verify {run}", file=sys.stderr)
+    print(f"replay it: wspt replay {run}    prove it: wspt verify {run}", file=Aside(sys.stderr))
 
 
 TROUBLE = frozenset({"disconnected", "gap", "checksum", "stale", "crossed", "trade_gap", "rejected", "unreachable"})

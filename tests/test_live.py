@@ -9,7 +9,7 @@ import pytest
 
 from apps.importing import simulated_tape
 from recorder.tape import Tape
-from tests.commands import Place
+from tests.commands import EAGER, Place
 
 RAISING = '''"""Fails in the middle of a session."""
 
@@ -173,6 +173,22 @@ def test_a_session_that_may_not_record_leaves_no_run_behind(place: Place) -> Non
     assert answer.code == 2
     assert answer.err.splitlines()[-1].startswith("wspt: data/tapes/run: expected a disk that takes what arrives")
     assert not (place.folder / "run").exists()
+
+
+def test_a_session_goes_on_though_nobody_reads_what_it_and_its_strategies_say(place: Place) -> None:
+    place.strategy("talking", ('print("x" * 10_000)\n' + EAGER).replace("seen = ", 'print("x" * 10_000); seen = '))
+    words = ("--symbols", "BTC/USD", "--strategies", "strategies/talking.py", "--out", "run", "--duration", "3s")
+    session = place.start("live", "--simulated", *words)
+    assert session.stdout is not None and session.stderr is not None
+
+    session.stderr.close()
+    report = session.stdout.read()
+    session.wait(timeout=60)
+
+    session.stdout.close()
+    assert session.returncode == 0
+    assert "digest " in report and "failed" not in report
+    assert place.wspt("verify", "run").code == 0
 
 
 def test_recording_alone_makes_a_tape(place: Place) -> None:
