@@ -31,7 +31,7 @@ from apps.config_file import RecordingFile
 from apps.loader import StrategyFile
 from apps.problems import UserProblem
 from apps.publishing import Place, Publisher, state_of
-from apps.recording import Recording
+from apps.recording import Recording, connections_in
 from apps.recovery import Past, put_away, take_up
 from apps.serving import simulated_source
 from apps.session import libraries, record_of
@@ -133,7 +133,7 @@ async def _run(session: Session, past: Past | None, watcher: Watcher, publisher:
             stream = stack.enter_context(watcher.showing())
             url = await stack.enter_async_context(_venue(session, past))
             header = _header(session, url)
-            first_conn = past.conn + 1 if past else 0
+            first_conn = past.conn + 1 if past else connections_in(session.tape, header)
             feed = Feed(session.profile, session.symbols, url=url, clock=session.clock, first_conn=first_conn)
             recording, system = stack.enter_context(_recorder(session, header, feed, past, watcher))
             trading = _trading(session, header, system, past) if session.run is not None else None

@@ -4,15 +4,19 @@ import gc
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
+from pathlib import Path
 
 import msgspec
 
+from apps.problems import UserProblem
 from apps.recovery import Past
 from engine.ticks import Symbols, Tick
 from recorder.feed import Feed
 from recorder.frame_log import SIMULATED, FrameLog, LogHeader, Record
+from recorder.log_folder import is_recording
 from recorder.log_parts import assembler_after, parts_at
 from recorder.system_log import SystemLog
+from recorder.tape import Tape
 
 HEALED_BY_THE_VENUE = frozenset({"checksum", "gap", "resync"})
 """Feed events after which the venue is asked for a new book."""
@@ -93,6 +97,24 @@ class Recording:
             self.feed.heal(symbol)
         if self.feed.lists_nothing:
             self.feed.stop()
+
+
+def connections_in(folder: Path, header: LogHeader) -> int:
+    """How many connections a recording has had that goes on in this folder: the number of its next one.
+
+    Raises UserProblem for a recording of another venue, or of another kind of market: the two are not one tape, and
+    what was added could never be read.
+    """
+    if not folder.is_dir() or is_recording(folder):  # held by another recorder, it is refused in any case
+        return 0
+    if not any(part.groups for part in parts_at([folder])):
+        return 0
+    tape = Tape.open(folder)
+    before, wanted = (f"simulated {one.venue}" if one.simulated else one.venue for one in (tape.headers[0], header))
+    if before != wanted:
+        raise UserProblem(f"{folder}: expected a recording of {wanted} to go on with, found one of {before}")
+    last: int = tape.table(["conn"], start_seq=tape.first_seq + tape.rows - 1)["conn"][0].as_py()
+    return last + 1
 
 
 class _Event(msgspec.Struct):

@@ -199,6 +199,30 @@ def test_recording_alone_makes_a_tape(place: Place) -> None:
     assert json.loads(answer.out)["quality"]["checksum_failed"] == 0
 
 
+def test_a_recording_goes_on_in_its_folder_and_counts_its_connections_on(place: Place) -> None:
+    words = ("record", "--simulated", "--symbols", "BTC/USD", "--duration", "1s", "--out", "tape")
+    assert place.spawn(*words).code == 0
+
+    again = place.spawn(*words)
+
+    assert again.code == 0, again.err
+    tape = Tape.open(place.folder / "tape")
+    assert set(tape.table(["conn"])["conn"].to_pylist()) == {0, 1}
+
+
+def test_a_recording_does_not_go_on_with_one_of_another_market(place: Place, tape: Path) -> None:
+    words = ("--duration", "1s", "--out", "tape", "--url", "ws://127.0.0.1:1")
+    (place.folder / "tape").mkdir()
+    (place.folder / "tape" / "part-000000.parquet").write_bytes(tape.read_bytes())
+
+    other, real = place.wspt("record", "--venue", "binance", *words), place.wspt("record", *words)
+
+    assert (other.code, real.code) == (2, 2)
+    assert other.err.endswith("tape: expected a recording of binance to go on with, found one of simulated kraken\n")
+    assert real.err.endswith("tape: expected a recording of kraken to go on with, found one of simulated kraken\n")
+    assert sorted(path.name for path in (place.folder / "tape").iterdir()) == ["part-000000.parquet"]
+
+
 def test_a_session_can_be_asked_and_replayed_while_it_runs(place: Place, tape: Path) -> None:
     server = place.start("serve", tape, "--speed", "20x")
     assert server.stdout is not None

@@ -75,8 +75,9 @@ def live(
     from recorder.runs import find_run
 
     if resume is None:
+        seed = SEED if seed is None else seed
         session = new_session(
-            venue or "kraken", symbols, url, strategies, only, override, capital, config, out, simulated, seed or SEED
+            venue or "kraken", symbols, url, strategies, only, override, capital, config, out, simulated, seed
         )
     else:
         refuse_with_resume(
@@ -122,7 +123,7 @@ def dashboard_beside(run: Path, port: int) -> Iterator[None]:
 def refuse_with_resume(**given: object) -> None:
     """A run goes on as it was: what would make it another one is not for it."""
     for name, value in given.items():
-        if value not in (None, False):
+        if value is not None and value is not False:  # a seed may be 0
             raise UserProblem(f"--{name}: a run that is resumed keeps its own; leave it out, or begin a new run")
 
 
@@ -185,7 +186,7 @@ def record(
     out: Annotated[Path | None, typer.Option(help="Folder of the tape [a new one in data/tapes].")] = None,
     duration: Annotated[str | None, typer.Option(help="Stop after 30s, 5m or 2h.")] = None,
     simulated: Annotated[bool, typer.Option("--simulated", help="Record a made-up market.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the simulated market.")] = 7,
+    seed: Annotated[int, typer.Option(help="Of the simulated market.")] = SEED,
     as_json: AsJson = False,
 ) -> None:
     """Record a venue to a tape, without strategies; Ctrl+C ends it."""
@@ -221,7 +222,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; other than loopback lets others in.")] = "127.0.0.1",
     speed: Annotated[str, typer.Option(help="max, or times real time: 1x, 10x.")] = "1x",
     fault: Annotated[str | None, typer.Option(help="drop=0.001,disconnect=30s,stall=5s,garble=0.001,...")] = None,
-    seed: Annotated[int, typer.Option(help="Of the simulated market, and of the faults.")] = 7,
+    seed: Annotated[int, typer.Option(help="Of the simulated market, and of the faults.")] = SEED,
     at_end: Annotated[str, typer.Option(help="close, stay or loop.")] = "close",
 ) -> None:
     """Be a venue on loopback: a tape or a simulation in the venue's own protocol, with faults on request."""
