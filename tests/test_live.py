@@ -147,6 +147,7 @@ def test_a_market_that_is_made_up_elsewhere_is_marked_on_the_tape(place: Place) 
 
 
 def test_a_session_keeps_logs_in_which_each_line_is_json_and_knows_its_tick(place: Place, tape: Path) -> None:
+    place.file("wspt.toml", "[execution.kraken]\nlatency_ms = 0\n")  # on a fast machine all is told within 50 ms
     a_session(place, tape, "--fault", "disconnect=900f,checksum=0.01")
 
     logs = place.folder / "run" / "logs"
