@@ -195,7 +195,7 @@ async def _venue(session: Session, past: Past | None) -> AsyncIterator[str | Non
         return
     wall_ns = session.clock.wall_ns
     source = simulated_source(session.simulated, after_s=_simulated_s(past, wall_ns()), clock=wall_ns)
-    async with VenueServer(source, speed=1.0) as server:
+    async with VenueServer(source, session.profile.venue, speed=1.0) as server:
         yield server.url
 
 

@@ -200,6 +200,16 @@ def test_recording_alone_makes_a_tape(place: Place) -> None:
     assert json.loads(answer.out)["quality"]["checksum_failed"] == 0
 
 
+@pytest.mark.parametrize("venue", ["kraken", "binance"])
+def test_a_made_up_market_speaks_as_the_venue_that_was_asked_for(place: Place, venue: str) -> None:
+    answer = place.spawn("record", "--simulated", "--venue", venue, "--duration", "2s", "--out", "tape", "--json")
+
+    assert answer.code == 0, answer.err
+    said = json.loads(answer.out)
+    assert (said["venue"], said["symbols"], said["simulated"]) == (venue, ["BTC/USD"], True)
+    assert said["kinds"]["book"] > 0
+
+
 def test_a_recording_goes_on_in_its_folder_and_counts_its_connections_on(place: Place) -> None:
     words = ("record", "--simulated", "--symbols", "BTC/USD", "--duration", "1s", "--out", "tape")
     assert place.spawn(*words).code == 0

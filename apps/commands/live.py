@@ -151,7 +151,7 @@ def new_session(
     loaded = load_strategies(find_strategies(strategies or [STRATEGIES]))
     files = chosen(loaded, only or [])
     wanted = [name for file in files for name in file.strategy.symbols or ()]
-    profile, names = subscription(venue, symbols, wanted)
+    profile, names = subscription(venue, symbols, wanted, simulated=simulated)
     if symbols is None and not wanted:
         print(f"no --symbols, and no strategy names any: subscribing to {', '.join(names)}", file=sys.stderr)
     file = read_config(config or (CONFIG if CONFIG.exists() else None))
@@ -195,7 +195,7 @@ def record(
     from apps.report import inspect_json, print_inspect, stdout, to_json
     from recorder.tape import Tape
 
-    profile, names = subscription(venue, symbols, [])
+    profile, names = subscription(venue, symbols, [], simulated=simulated)
     tape = out or TAPES / new_run(venue).name
     session = Session(
         profile=profile,
@@ -257,7 +257,7 @@ def watcher() -> "Watcher":
     return Screen()
 
 
-def subscription(venue: str, symbols: str | None, wanted: list[str]) -> "tuple[Profile, list[str]]":
+def subscription(venue: str, symbols: str | None, wanted: list[str], *, simulated: bool) -> "tuple[Profile, list[str]]":
     """The venue, and what to subscribe to: as asked, else what the strategies watch, else its best-known market."""
     from recorder.venues.profiles import PROFILES
 
@@ -265,7 +265,7 @@ def subscription(venue: str, symbols: str | None, wanted: list[str]) -> "tuple[P
     if profile is None:
         raise UserProblem(f"--venue {venue}: expected one of {', '.join(PROFILES)}{nearest(venue, PROFILES)}")
     names = [name.strip() for name in symbols.split(",")] if symbols is not None else wanted
-    names = list(dict.fromkeys(names or ["BTC/USD" if venue == "kraken" else "BTC/USDT"]))
+    names = list(dict.fromkeys(names or ["BTC/USD" if venue == "kraken" or simulated else "BTC/USDT"]))
     for name in names:
         base, slash, quote = name.partition("/")
         if not (base and slash and quote):
