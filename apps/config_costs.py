@@ -79,6 +79,8 @@ def _setting(name: str, value: Any) -> Any:
             known = _WORDS[name]
             raise UserProblem(f"{name}: expected one of {', '.join(known)}, found {value!r}{nearest(value, known)}")
         return value
+    if name == "slippage_bps" and not 0 <= value < 10_000:  # with 10,000 a sale would be for nothing
+        raise UserProblem(f"{name}: expected basis points from 0 to below 10000, found {value}")
     if name.endswith("_bps"):
         if not abs(value) <= 10_000:
             raise UserProblem(f"{name}: expected basis points between -10000 and 10000, found {value}")

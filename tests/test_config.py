@@ -287,6 +287,8 @@ def test_a_mistake_in_the_file_is_one_sentence_that_names_it(text: str, sentence
             "[execution.kraken]\ntaker_bps = nan\n",
             r"taker_bps: expected basis points between -10000 and 10000, found nan",
         ),
+        ("[execution.kraken]\nslippage_bps = 10000\n", r"slippage_bps: expected .* below 10000, found 10000"),
+        ("[execution.kraken]\nslippage_bps = -5\n", r"slippage_bps: expected basis points from 0 .*, found -5"),
         ("[execution.kraken]\nlatency_ms = -1\n", r"latency_ms: expected 0 or more, found -1"),
         ("[execution.kraken]\nfill_model = 'dept'\n", r"fill_model: expected one of depth, touch, .*mean 'depth'\?"),
         ("[execution.kraken]\nmaintenance_ratio = -1\n", r"maintenance_ratio: expected 0 or more, found -1"),
