@@ -204,6 +204,12 @@ def test_a_moment_in_the_address_is_the_moment_that_is_shown(runs: Path) -> None
     assert "Nobody held anything." in text_of(early)
 
 
+@pytest.mark.parametrize("number", ["\u00b2", "-1", "9" * 30, "9" * 5000, "x", ""])
+def test_an_address_with_an_odd_number_is_as_good_as_one_without(number: str, runs: Path) -> None:
+    assert "at 00:0" in text_of(drawn("time", run="two", t=number))
+    assert "What it saw" in text_of(drawn("decisions", run="two", decision=f"simple:{number}"))
+
+
 def test_a_run_gets_a_label_and_keeps_it(runs: Path) -> None:
     app = drawn("runs")
     [name] = [key.removeprefix("label ") for key in (field.key for field in app.text_input) if key.startswith("label ")]
@@ -212,6 +218,7 @@ def test_a_run_gets_a_label_and_keeps_it(runs: Path) -> None:
 
     assert not app.exception
     assert read_label(Path(name)) == "my best"
+    assert "my best" in app.dataframe[0].value["label"].tolist()
 
 
 def test_a_deleted_run_is_gone_and_what_is_no_run_is_left_alone(runs: Path, tmp_path: Path) -> None:

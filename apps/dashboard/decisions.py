@@ -10,6 +10,7 @@ from apps.dashboard.explaining import explain, sized
 from apps.dashboard.heading import CHARTS_EVERY_S
 from apps.dashboard.markup import box, empty, title
 from apps.dashboard.memory import Row, RunMemory
+from apps.dashboard.moment import whole
 from apps.dashboard.picking import pick
 
 SHOWN = 500
@@ -60,7 +61,10 @@ def _table(run: RunMemory, found: list[Row]) -> tuple[str, int] | None:
     if not found:
         st.html(box(empty("No decision fits.", "Fewer words, or another strategy or outcome, may find some.")))
         return None
-    st.html(box(title("Decisions", f"{figures.several(len(found), 'row')}, the newest first; click one")))
+    count = (
+        figures.several(len(found), "row") if len(found) < SHOWN else f"the newest {SHOWN} rows, older ones by search"
+    )
+    st.html(box(title("Decisions", f"{count}, the newest first; click one")))
     places = market_questions.price_places(run)
     event = st.dataframe(
         [_shown(row, places) for row in found],
@@ -100,4 +104,5 @@ def _shown(row: Row, places: dict[str, int]) -> dict[str, Any]:  # a cell is wha
 
 def _addressed(text: str) -> tuple[str, int] | None:
     strategy, _, seq = text.rpartition(":")
-    return (strategy, int(seq)) if strategy and seq.isdigit() else None
+    number = whole(seq)
+    return (strategy, number) if strategy and number is not None else None

@@ -7,13 +7,18 @@ import streamlit as st
 _NS = 1_000_000_000
 _DAY_NS = 86_400 * _NS
 _STEPS = 1_000
+_DIGITS = 20
 
 
 def from_address(first: int, last: int) -> int | None:
     """The moment that the address names, ns UTC, if it is within the run."""
-    text = st.query_params.get("t", "")
-    ts = int(text) if text.isdigit() else None
+    ts = whole(st.query_params.get("t", ""))
     return min(max(ts, first), last) if ts is not None else None
+
+
+def whole(text: str) -> int | None:
+    """The number in an address, which anybody may have changed; None where it is no number of up to 19 digits."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else None
 
 
 def slide(label: str, first: int, last: int, value: int, key: str) -> int:

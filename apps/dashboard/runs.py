@@ -61,9 +61,12 @@ def _actions(run: Run) -> None:
         st.switch_page(st.session_state["overview page"])
     if verifying.button("Verify", width="stretch", disabled=run.status not in ("finished", "interrupted")):
         _verifications()[str(run.path)] = Verification(run.path)
-    label = labeling.text_input("Label", read_label(run.path), max_chars=LABEL_MAX, key=f"label {run.path}")
-    if label != read_label(run.path):
+    before = read_label(run.path)
+    label = labeling.text_input("Label", before, max_chars=LABEL_MAX, key=f"label {run.path}")
+    if label != before:
         _try(write_label, run.path, label)
+        if read_label(run.path) != before:
+            st.rerun()  # the table above has been drawn already
     if deleting.button("Delete …", width="stretch", disabled=run.status == "running"):
         _confirm(run)
     _verification(run.path)
