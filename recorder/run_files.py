@@ -12,7 +12,8 @@ from recorder.log_parts import parts_at
 from recorder.runs import Manifest, RunProblem, read_manifest, segment_paths, tail_path, tape_paths
 from recorder.tape_files import files_at, is_log
 
-_ATTEMPTS = 20
+_ATTEMPTS = 200
+"""How often in a row the open tail may be sealed between its being named and its being opened."""
 _FILES_MAX = 32
 """Temporary files of a tail before they are made into one."""
 
