@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -20,6 +20,7 @@ from recorder.tape_columns import SCHEMA, TapeProblem
 from recorder.tape_files import Part, read_groups
 
 _NICENESS = 10
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class SealedLog(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +135,8 @@ class SealingProcess:
         self.problems: list[str] = []
         self._unread = b""
         command = [sys.executable, "-m", "recorder.sealing", str(folder)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        with _held_back():
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for pipe in (self._process.stdin, self._process.stdout):
             os.set_blocking(_open(pipe).fileno(), False)
 
@@ -192,7 +194,7 @@ class _Told(msgspec.Struct):
 def main(folder: Path) -> None:
     """Seal what is finished, once at the start, once for every line on stdin, and once more when that ends."""
     # Ctrl+C reaches every process of a terminal. This one ends when the recorder has closed its log and lets go of it.
-    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for stop in _STOPS:
         signal.signal(stop, signal.SIG_IGN)
     os.nice(_NICENESS)
     try:
@@ -205,6 +207,18 @@ def main(folder: Path) -> None:
         for _ in sys.stdin:
             _seal_and_tell(sealer)
         _seal_and_tell(sealer)
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """A process that is started here is not stopped before it can say that it does not want to be: it inherits that
+    these signals wait. This process gets them a moment later.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _seal_and_tell(sealer: Sealer) -> None:

@@ -515,6 +515,14 @@ def test_a_sealing_process_that_was_killed_is_told_and_recording_goes_on(
     assert on_tape(tmp_path) == assembled(simulated)
 
 
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_sealing_process_is_not_stopped_while_it_starts(tmp_path: Path, stop: signal.Signals) -> None:
+    with SealingProcess(tmp_path) as sealing:
+        os.kill(sealing.pid, stop)
+
+    assert sealing.problems == []
+
+
 def test_recovery_is_refused_where_a_recorder_and_its_sealer_are_at_work(
     tmp_path: Path, simulated: list[Record]
 ) -> None:
