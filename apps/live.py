@@ -254,7 +254,7 @@ def _log(session: Session, header: LogHeader, on_rotate: Callable[[], None]) -> 
 def _nothing_to_trade(feed: Feed) -> str | None:
     """Why nothing can have come of the session, in a sentence, or None."""
     if not feed.was_connected:
-        return f"{feed.url}: expected a venue to connect to, found none: {feed.last_problem}"
+        return f"{feed.url}: expected a venue to connect to, found none: {feed.last_problem or 'it has not answered'}"
     if not feed.lists_nothing:
         return None
     meant = [near[0] for near in feed.findings.unknown.values() if near]

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -114,6 +115,16 @@ def test_a_venue_that_is_not_there_is_a_mistake_in_what_was_asked(place: Place) 
 
     assert answer.code == 2
     assert answer.err.splitlines()[-1].startswith("wspt: ws://127.0.0.1:9")
+
+
+def test_a_venue_that_does_not_answer_is_no_venue(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"ws://127.0.0.1:{mute.getsockname()[1]}"
+
+        answer = place.spawn("live", "--url", url, "--duration", "500ms")
+
+    assert answer.code == 2
+    assert answer.err.endswith(f"wspt: {url}/v2: expected a venue to connect to, found none: it has not answered\n")
 
 
 @pytest.mark.parametrize("venue", ["kraken", "binance"])
