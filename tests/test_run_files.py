@@ -1,5 +1,6 @@
 """A run that is being written, or was killed, read by whoever looks: whole, exact, and at any moment."""
 
+import sys
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
@@ -147,21 +148,24 @@ def test_many_looks_leave_few_files_behind(run: LiveRun) -> None:
 
 def test_a_ledger_is_whole_at_any_moment_while_its_tail_is_sealed_again_and_again(tmp_path: Path) -> None:
     run = LiveRun(tmp_path, events_per_segment=20)
-    is_over = threading.Event()
+    run.write(1)
 
     def write() -> None:
-        while not is_over.is_set():
+        for _ in range(300):
             run.write(7)
 
     writer = threading.Thread(target=write)
-    writer.start()
+    turns = sys.getswitchinterval()
+    sys.setswitchinterval(0.0001)  # a session is another process: it does not hold up who reads for 5 ms at a time
     try:
+        writer.start()
         with OpenRun(run.path) as source:
-            for _ in range(20):
+            while writer.is_alive():
                 for found in (seqs(source.look()), seqs(open_run(run.path))):
                     assert found == list(range(len(found)))
+            assert len(seqs(source.look())) == 2_101
     finally:
-        is_over.set()
+        sys.setswitchinterval(turns)
         writer.join()
 
 
