@@ -15,8 +15,11 @@ import pytest
 from apps.cli import main
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-WSPT = (sys.executable, "-c", "from apps.cli import main; main()")
-"""The console script, whether or not the environment's folder of scripts is on the path."""
+WSPT = (sys.executable, "-c", "import signal; signal.alarm(600); from apps.cli import main; main()")
+"""The console script, whether or not the environment's folder of scripts is on the path.
+
+It ends by itself after ten minutes, also where the test that started it was killed.
+"""
 
 EAGER = '''"""Buys now and closes a little later, again and again, so that a short tape has much to tell."""
 

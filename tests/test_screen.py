@@ -8,7 +8,6 @@ import select
 import signal
 import struct
 import subprocess
-import sys
 import termios
 import time
 from decimal import Decimal
@@ -21,7 +20,7 @@ from rich.console import Console
 
 from apps.screen import picture, sparkline
 from apps.standing import DeskStanding, FillStanding, Standing, SymbolStanding
-from tests.commands import Place
+from tests.commands import WSPT, Place
 
 NAN = float("nan")
 
@@ -115,7 +114,7 @@ def test_a_session_draws_on_a_terminal_and_leaves_it_clean(place: Place) -> None
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 140, 0, 0))
     words = ["live", "--simulated", "--symbols", "BTC/USD", "--strategies", "strategies", "--out", "run"]
-    command = [sys.executable, "-c", "from apps.cli import main; main()", *words]
+    command = [*WSPT, *words]
     environment = {**os.environ, "TERM": "xterm-256color"}
     session = subprocess.Popen(
         command, cwd=place.folder, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, env=environment
