@@ -139,7 +139,10 @@ class Portfolio:
             return self._remove(order_id)
         order = self.in_flight.get(order_id) or self.resting[order_id]
         if order.reserved is not None:
-            self.reserves[order_id] = min(self.reserves[order_id], share(order.reserved, left, wanted(order)))
+            # Never more than is there: an order may replace one that traded on its way, and want what that has spent.
+            free = max(subtract(filled.cash, self.reserved(assets(filled.symbol)[1], order_id)), ZERO)
+            scaled = share(order.reserved, left, wanted(order))
+            self.reserves[order_id] = min(self.reserves[order_id], scaled, free)
         self.left[order_id] = left
         return order
 
