@@ -15,6 +15,7 @@ from engine.market import NO_QUOTE, Market, Quote
 from engine.moments import NEVER, Moment
 from engine.money import ZERO, add, money, of_float, subtract
 from engine.orders import BUYING, WAITING
+from engine.plain import plain_fill, plain_order
 from engine.portfolio import Order, Portfolio, wanted
 from engine.queues import Place, probability
 from engine.settlement import NOTHING_LEFT, settled, slipped
@@ -36,7 +37,6 @@ class Broker:
 
     __slots__ = (
         "_execution",
-        "_looks_always",
         "_market",
         "_model",
         "_name",
@@ -44,7 +44,9 @@ class Broker:
         "_orphaned",
         "_out",
         "_places",
+        "_plain",
         "_stops",
+        "_takes_short_ways",
         "bounds",
         "is_guarding",
         "next_due",
@@ -64,15 +66,16 @@ class Broker:
         self._stops: dict[str, Stop] = {}
         self.bounds: dict[str, Bounds] = {}
         self._orphaned = ""
-        self._looks_always = False
+        self._takes_short_ways = True
+        self._plain: Order | None = None  # the last order that came of a plain signal by the short way
 
     def listen(self, out: list[events.Event]) -> None:
         """Append the facts that follow to `out`."""
         self._out = out
 
-    def open(self, market: Market, looks_always: bool) -> None:
-        """From now on orders meet this market. `looks_always` gives up the bounds, as a reference does."""
-        self._looks_always = looks_always
+    def open(self, market: Market, takes_short_ways: bool) -> None:
+        """From now on orders meet this market; without short ways, as a reference does, there are no bounds either."""
+        self._takes_short_ways = takes_short_ways
         self._market = market
 
     def emit(self, event: events.Event) -> None:
@@ -86,6 +89,19 @@ class Broker:
 
     # -- sending -----------------------------------------------------------------------------------------
 
+    def submit_plain(self, signal: Signal, correlation_id: str, at: Moment) -> bool:
+        """Send the order of a plain signal by the short way; whether that could be done."""
+        if not self._takes_short_ways:
+            return False
+        order = plain_order(self._name, signal, correlation_id, self.portfolio, self._market, self._execution, at)
+        if order is None:
+            return False
+        self._plain = order
+        self.emit(order)
+        if order.arrives_at < self.next_due:
+            self.next_due = order.arrives_at
+        return True
+
     def submit(self, draft: Draft, signal: Signal, plain: bool, correlation_id: str, at: Moment) -> None:
         """Send the order that came of a signal; of a `plain` one there are no further terms."""
         portfolio, execution = self.portfolio, self._execution
@@ -94,10 +110,10 @@ class Broker:
         if signal.order_id is not None:
             arrives_at = max(arrives_at, self._arrival(signal.order_id))
         order = Order(
-            strategy=self._name,
-            seq=portfolio.next_seq,
-            tick_seq=at.seq,
-            ts=at.ts,
+            self._name,
+            portfolio.next_seq,
+            at.seq,
+            at.ts,
             order_id=order_id,
             correlation_id=correlation_id,
             symbol=signal.symbol,
@@ -190,12 +206,15 @@ class Broker:
         if guards or self.bounds:
             shorts = margin_prices(portfolio, self._market, self._execution)
             self.bounds = bounds_of(portfolio, self._stops, shorts)
-            if self._looks_always:
+            if not self._takes_short_ways:
                 self.bounds = dict.fromkeys(self.bounds, REACHED)
 
     def deal(self, at: Moment) -> None:
         """The next thing that is due: of two at the same time the one that was sent first."""
         portfolio, due = self.portfolio, self.next_due
+        if self._plain is not None and self._fill_plain(self._plain, Moment(due, at.seq, at.stop)):
+            self.set_due()
+            return
         first: Order | events.CancelSubmitted | None = None
         for order in portfolio.in_flight.values():
             if order.arrives_at == due:
@@ -214,6 +233,22 @@ class Broker:
         else:
             self._expire(due, then)
         self.set_due()
+
+    def _fill_plain(self, order: Order, at: Moment) -> bool:
+        """Fill a plain order by the short way, if it is this order that is due; whether that could be done."""
+        portfolio = self.portfolio
+        if order.arrives_at != at.ts or len(portfolio.in_flight) != 1 or portfolio.cancels:
+            return False
+        self._plain = None
+        if order.order_id not in portfolio.in_flight:
+            return False
+        filled = plain_fill(order, portfolio, self._market, self._execution, at)
+        if filled is None:
+            return False
+        self.emit(filled)
+        if self._on_fill is not None:
+            self._on_fill(filled, order, at)
+        return True
 
     def _expire(self, due: int, at: Moment) -> None:
         for orders in (self.portfolio.resting, self.portfolio.waiting):

@@ -105,13 +105,13 @@ class Desk:
         """Append the facts that follow to `out`."""
         self._broker.listen(out)
 
-    def open(self, market: Market, at: Moment, looks_always: bool = False) -> None:
+    def open(self, market: Market, at: Moment, takes_short_ways: bool = True) -> None:
         """Begin at the tape's first tick: the money is there, and `on_start` is called.
 
-        `looks_always` holds every tick against what is guarded, whatever its bounds.
+        Without short ways every tick is held against what is guarded, and every order takes the general way.
         """
         self._market = market
-        self._broker.open(market, looks_always)
+        self._broker.open(market, takes_short_ways)
         self.account = Account(self.portfolio, market)
         self.decide = _bound(self.strategy, self.account)
         self._emit(
@@ -265,6 +265,9 @@ class Desk:
         if signal.action == "cancel":
             self._request_cancels(signal, correlation_id, at)
             return
+        if plain and self._risk is None and self._broker.submit_plain(signal, correlation_id, at):
+            self._remember(correlation_id, signal)
+            return
         if not plain:
             signal = self._replacement(signal)
         wanted = draft(signal, plain, portfolio, self._market, at.stop, self.execution)
@@ -275,19 +278,17 @@ class Desk:
             return
         if self._risk is not None:
             self._risk.hear_sent(at.ts)
-        if len(self._because) >= _REASONS_KEPT:
-            self._forget_reasons()
-        self._because[correlation_id] = signal
+        self._remember(correlation_id, signal)
         self._broker.submit(wanted, signal, plain, correlation_id, at)
 
     def _raised(self, signal: Signal, plain: bool, correlation_id: str, at: Moment) -> events.SignalRaised:
         _check_words(signal, plain)
         indicators = self.state.get("indicators")
         raised = events.SignalRaised(
-            strategy=self.name,
-            seq=self.portfolio.next_seq,
-            tick_seq=at.seq,
-            ts=at.ts,
+            self.name,
+            self.portfolio.next_seq,
+            at.seq,
+            at.ts,
             correlation_id=correlation_id,
             action=signal.action,
             symbol=signal.symbol,
@@ -396,6 +397,14 @@ class Desk:
             "signal_reason": reason,
             "metadata": dict(signal.metadata) if signal is not None and signal.metadata else {},
         }
+
+    def _remember(self, correlation_id: str, signal: Signal) -> None:
+        """Keep the signal for `on_fill`, which is told the reason for a fill."""
+        if self.strategy.on_fill is None:
+            return
+        if len(self._because) >= _REASONS_KEPT:
+            self._forget_reasons()
+        self._because[correlation_id] = signal
 
     def _forget_reasons(self) -> None:
         portfolio = self.portfolio

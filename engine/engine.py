@@ -6,7 +6,7 @@ found by looking back when it is needed. That gives the same bytes as walking ev
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress, repeat
 from typing import Any
 
@@ -29,6 +29,10 @@ _TRIGGERS: dict[str, tuple[Kind, ...]] = {
 }
 _TRADE, _BOOK, _FEED = int(Kind.TRADE), int(Kind.BOOK), int(Kind.FEED)  # plain numbers: the loop compares millions
 _MARKET_KINDS = frozenset({Kind.TRADE, Kind.QUOTE, Kind.BOOK})
+ROWS_AT_ONCE = 2_048
+"""Rows that are walked together. Where an order begins or ceases to rest the walk begins anew, and looking ahead must
+not take as long then as the rest of the batch.
+"""
 
 
 _Asked = tuple[Desk, str, Asked, dict[str, Any], dict[str, Any]]
@@ -38,12 +42,15 @@ _Asked = tuple[Desk, str, Asked, dict[str, Any], dict[str, Any]]
 class Engine:
     """Desks at one market. Give it the batches of one tape in order, then `finish`."""
 
-    def __init__(self, desks: Sequence[Desk], *, walk_every_row: bool = False) -> None:
+    def __init__(
+        self, desks: Sequence[Desk], *, walk_every_row: bool = False, rows_at_once: int = ROWS_AT_ONCE
+    ) -> None:
         """`walk_every_row` gives up the shortcuts: the reference that the tests compare them with."""
         self.desks = sorted(desks, key=lambda desk: desk.name)
         self.market = Market()
         self.ticks = 0
         self._walk_every_row = walk_every_row
+        self._rows_at_once = rows_at_once
         self._last = Moment(0, 0, 0)
         self._is_open = False
         self._wake = NEVER
@@ -100,7 +107,7 @@ class Engine:
     def _open(self, at: Moment) -> None:
         self._is_open = True
         for desk in self.desks:
-            desk.open(self.market, at, self._walk_every_row)
+            desk.open(self.market, at, takes_short_ways=not self._walk_every_row)
         self._set_wake()
 
     # -- which rows matter -----------------------------------------------------------------------------
@@ -150,8 +157,9 @@ class Engine:
         self._must_restart = False
         feed = batch.kind.find(_FEED, start)
         stop = len(batch.kind) if feed < 0 else feed
-        if feed < 0 and not self._walks_all and self._is_idle(batch, start):
+        if start == 0 and feed < 0 and not self._walks_all and self._is_idle(batch):
             return stop
+        stop = min(stop, start + self._rows_at_once)
         done = start  # rows before this one are dealt with, or do not matter
         if self._walks_all:
             done = self._walk_all(batch, start, stop)
@@ -173,9 +181,9 @@ class Engine:
                 return row + 1
         return self._leave(batch, done, stop)
 
-    def _is_idle(self, batch: TickBatch, start: int) -> bool:
-        """No row from `start` on asks anybody, and nothing falls due: as most messages of a live session are."""
-        return batch.ts[-1] < self._wake and batch.kind.translate(self._mask).find(1, start) < 0
+    def _is_idle(self, batch: TickBatch) -> bool:
+        """No row asks anybody, and nothing falls due: as most messages of a live session are."""
+        return batch.ts[-1] < self._wake and batch.kind.translate(self._mask).find(1) < 0
 
     def _walk_all(self, batch: TickBatch, start: int, stop: int) -> int:
         """Every row, while something is lost; while something rests, every row that it may concern."""
@@ -255,10 +263,8 @@ class Engine:
         """The same walk, for the one desk of a lane: the loop in which most replays spend their time."""
         market, decide, config, state = self.market, desk.decide, desk.config, desk.state
         market.asker = desk.name
-        rows = list(compress(range(start, stop), batch.kind[start:stop].translate(self._mask)))
-        times, prices = map(batch.ts.__getitem__, rows), map(batch.price.__getitem__, rows)
         done = start
-        for snapshot in map(TradeSnapshot, repeat(market), repeat(batch), rows, times, repeat(symbol), prices):
+        for snapshot in self._trades(batch, start, stop, symbol):
             row = snapshot._row
             if snapshot.ts >= self._wake:
                 done = self._pass_time(batch, done, row)
@@ -283,35 +289,38 @@ class Engine:
         return self._leave(batch, done, stop)
 
     def _leave(self, batch: TickBatch, done: int, stop: int) -> int:
-        """What falls due up to the row `stop`, which is a feed row to be taken in full or the batch's end."""
-        if stop == len(batch):
-            done = self._pass_time(batch, done, stop)
-            return done if self._must_restart else stop
-        return self._step_to(batch, done, stop)
+        """What falls due before the row `stop`; that itself too, where it is a feed row, which is taken in full."""
+        if stop < len(batch.kind) and batch.kind[stop] == _FEED:
+            return self._step_to(batch, done, stop)
+        if done < stop:
+            done = self._pass_time(batch, done, stop - 1, is_asked=True)
+        return done if self._must_restart else stop
 
-    def _pass_time(self, batch: TickBatch, done: int, row: int) -> int:
-        """Time passes up to and including `row`, while nothing rests: orders arrive, desks are marked, timers fire.
+    def _pass_time(self, batch: TickBatch, done: int, row: int, *, is_asked: bool = False) -> int:
+        """Time passes up to that of `row`, while nothing rests: orders arrive, desks are marked, timers fire.
 
         Returns the first row that is not dealt with: `row` or one before it, which is left to be asked about,
-        or the one after, where a timer made it necessary to take `row` in full.
+        or the one after, where a timer made it necessary to take `row` in full. Not where `is_asked`, for then
+        everybody whom it concerns has been asked at `row` already.
         """
-        times, length = batch.ts, len(batch)
-        now = times[row] if row < length else times[row - 1]
+        times = batch.ts
+        now = times[row]
         while self._wake <= now:
+            if self._has_timers:
+                return self._step_due(batch, done, row + 1) if is_asked else self._step_to(batch, done, row)
             due = bisect_left(times, self._wake, done, row)
-            if self._has_timers or due == length:
-                return self._step_to(batch, done, row)
-            at = Moment(times[due], batch.first_seq + due, due)
+            ts = times[due]
+            at = Moment(ts, batch.first_seq + due, due)
             self.market.row = due - 1  # a hook that asks the market must not see the tick that comes
             self._wake = NEVER
             for desk in self.desks:
-                if desk.wake <= at.ts:
+                if desk.wake <= ts:
                     desk.advance(at)
                 self._note(desk)
             if self._must_restart:
                 return due
             done = due
-        return min(row, length)
+        return row
 
     def _moments(self, batch: TickBatch, start: int, stop: int) -> Iterator[tuple[Snapshot, list[_Asked]]]:
         """A snapshot of each row from `start` to `stop` that some desk is triggered by, and those desks.
@@ -321,15 +330,23 @@ class Engine:
         """
         if start >= stop or not self._wanted:
             return iter(())
-        rows = list(compress(range(start, stop), batch.kind[start:stop].translate(self._mask)))
         if self._wanted == [_TRADE] and len(self.market.chars) == 1:
             (symbol, desks), *_ = self._plan[_TRADE].values()
-            times, prices = map(batch.ts.__getitem__, rows), map(batch.price.__getitem__, rows)
-            snapshots = map(TradeSnapshot, repeat(self.market), repeat(batch), rows, times, repeat(symbol), prices)
-            return zip(snapshots, repeat(desks), strict=False)
-        return self._mixed_moments(batch, rows)
+            return zip(self._trades(batch, start, stop, symbol), repeat(desks), strict=False)
+        return self._mixed_moments(batch, compress(range(start, stop), batch.kind[start:stop].translate(self._mask)))
 
-    def _mixed_moments(self, batch: TickBatch, rows: list[int]) -> Iterator[tuple[Snapshot, list[_Asked]]]:
+    def _trades(self, batch: TickBatch, start: int, stop: int, symbol: str) -> Iterator[TradeSnapshot]:
+        """A snapshot of each trade from `start` to `stop`, where all are of this symbol."""
+        kinds = batch.kind[start:stop]
+        rows: Sequence[int] = range(start, stop)
+        times: Iterable[int] = batch.ts[start:stop]
+        prices: Iterable[float] = batch.price[start:stop]
+        if kinds.count(_TRADE) < len(kinds):
+            rows = list(compress(rows, kinds.translate(self._mask)))
+            times, prices = map(batch.ts.__getitem__, rows), map(batch.price.__getitem__, rows)
+        return map(TradeSnapshot, repeat(self.market), repeat(batch), rows, times, repeat(symbol), prices)
+
+    def _mixed_moments(self, batch: TickBatch, rows: Iterable[int]) -> Iterator[tuple[Snapshot, list[_Asked]]]:
         plan, kinds, symbols = self._plan, batch.kind, batch.symbol
         for row in rows:
             kind = kinds[row]
@@ -349,26 +366,30 @@ class Engine:
         """The desk has acted: it may have to be woken earlier, held against every tick, or not asked again."""
         if desk.wake < self._wake:
             self._wake = desk.wake
+        if desk.is_guarding:
+            self._must_restart = self._must_restart or not self._walks_all
         if not desk.is_asked and desk in self._planned:
             self._make_plan()
-            self._must_restart = True
-        if desk.is_guarding and not self._walks_all:
             self._must_restart = True
 
     def _step_to(self, batch: TickBatch, done: int, row: int) -> int:
         """Take each row from `done` on at which something falls due, then `row` itself; return the next one."""
+        done = self._step_due(batch, done, row)
+        if self._must_restart:
+            return done
+        self._step(batch, row)
+        return row + 1
+
+    def _step_due(self, batch: TickBatch, done: int, stop: int) -> int:
+        """Take each row from `done` on, before `stop`, at which something falls due; return the first one not taken."""
         while True:
-            due = bisect_left(batch.ts, self._wake, done, row)
-            if due == row:
-                break
+            due = bisect_left(batch.ts, self._wake, done, stop)
+            if due == stop:
+                return done
             self._step(batch, due)
             done = due + 1
             if self._must_restart:
                 return done
-        if row < len(batch):
-            self._step(batch, row)
-            done = row + 1
-        return done
 
     def _step(self, batch: TickBatch, row: int) -> None:
         """One tick in full: what is due before it, the market, then every desk."""

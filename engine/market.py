@@ -346,9 +346,9 @@ class Market:
         that somebody took beyond the touch, that side stands at the trade's price, with a size that nobody has told.
         """
         quote = self.meets(symbol, stop)
-        if isinstance(quote, str):
-            return quote
-        char, batch = self.chars[symbol], self.batch
+        char, batch = self.chars.get(symbol), self.batch
+        if isinstance(quote, str) or char is None or not (self._has_quotes or char in self._quoted):
+            return quote  # without quotes it is the last trade that stands, and no sweep can have gone beyond that
         row = -1 if batch is None else batch.symbol.rfind(char, 0, stop)
         price, aggressor = self._swept.get(char, _NO_SWEEP) if row < 0 or batch is None else _sweep(batch, row)
         if price > quote.ask and aggressor >= 0:
@@ -360,10 +360,15 @@ class Market:
     def mark(self, symbol: str, stop: int) -> float:
         """The price to value holdings at: the mid, else the last trade however old, NaN where nothing is known."""
         char = self.chars.get(symbol)
+        batch = self.batch
         if char is not None and char not in self._lost:
-            quote = self._quote_before(char, stop)
-            if quote.bid == quote.bid and quote.ask == quote.ask:
-                return quote.mid
+            row = -1 if batch is None else batch.symbol.rfind(char, 0, stop)
+            if row < 0 or batch is None:
+                mid = self._quotes.get(char, NO_QUOTE).mid
+            else:
+                mid = (batch.bid[row] + batch.ask[row]) / 2
+            if mid == mid:
+                return mid
         return self.last_price(symbol, stop)
 
     def _is_quoted(self, char: str, stop: int) -> bool:

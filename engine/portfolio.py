@@ -87,9 +87,11 @@ class Portfolio:
         self.orders += 1
         self.in_flight[order.order_id] = order
         if order.reserved is not None:
-            # Of two orders in one place only one will be open: the second sets aside what it needs beyond the first.
-            before = ZERO if order.replaces is None else self.reserves.get(order.replaces, ZERO)
-            self.reserves[order.order_id] = max(subtract(order.reserved, before), ZERO)
+            amount = order.reserved
+            if order.replaces is not None:
+                # Of two orders in one place only one will be open: the second needs no more than it adds.
+                amount = max(subtract(amount, self.reserves.get(order.replaces, ZERO)), ZERO)
+            self.reserves[order.order_id] = amount
 
     def _rest(self, rested: events.OrderRested) -> None:
         order_id = rested.order_id

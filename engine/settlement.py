@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+import msgspec
+
 from engine.events import OrderFilled
 from engine.execution import ExecutionConfig, assets
 from engine.market import Market, Quote
@@ -9,7 +11,7 @@ from engine.moments import Moment
 from engine.money import ZERO, add, bps_of, floor_divide, floor_to, multiply, negate, of_float, subtract
 from engine.orders import BUYING
 from engine.portfolio import Order, Portfolio, wanted
-from engine.position import FLAT, traded
+from engine.position import FLAT, Position, traded
 from engine.sizing import affordable, buying_power, short_room, too_small
 
 NOTHING_LEFT = {"sell": "no long position", "cover": "no short position"}
@@ -62,27 +64,49 @@ def settled(
     rate = None
     if asset != portfolio.currency:
         rate = market.rate(asset, portfolio.currency, at.stop) or ZERO
-    mid, paid = (quote.bid + quote.ask) / 2, of_float(touch)
+    made = fill(order, quantity, price, touch, quote, fee, is_maker, gross, cash, after, portfolio.next_seq, at)
+    if rate is None and left is None and fee_base is None:
+        return made
+    return msgspec.structs.replace(made, rate=rate, left=left, fee_base=fee_base)
+
+
+def fill(
+    order: Order,
+    quantity: Decimal,
+    price: Decimal,
+    touch: float,
+    quote: Quote,
+    fee: Decimal,
+    is_maker: bool,
+    gross: Decimal,
+    cash: Decimal,
+    after: Position,
+    seq: int,
+    at: Moment,
+) -> OrderFilled:
+    """The fact that all of an order traded `quantity` at `price`, and what that cost against the market it met.
+
+    gross:        realized by it, before its fee.
+    cash, after:  what it left of the quote currency and of the position.
+    """
+    mid, paid, is_buying = (quote.bid + quote.ask) / 2, of_float(touch), order.side in BUYING
     return OrderFilled(
-        strategy=order.strategy,
-        seq=portfolio.next_seq,
-        tick_seq=at.seq,
-        ts=at.ts,
-        order_id=order.order_id,
-        correlation_id=order.correlation_id,
-        symbol=symbol,
-        side=order.side,
-        price=price,
-        quantity=quantity,
-        fee=fee,
-        liquidity="maker" if is_maker else "taker",
-        realized=subtract(gross, fee),
-        cash=cash,
-        position=after.quantity,
-        cost=after.cost,
-        rate=rate,
-        left=left,
-        fee_base=fee_base,
+        order.strategy,
+        seq,
+        at.seq,
+        at.ts,
+        order.order_id,
+        order.correlation_id,
+        order.symbol,
+        order.side,
+        price,
+        quantity,
+        fee,
+        "maker" if is_maker else "taker",
+        subtract(gross, fee),
+        cash,
+        after.quantity,
+        after.cost,
         mid_at_decision=order.mid_at_decision,
         mid_at_arrival=mid if mid == mid else None,
         spread_cost=None if mid == touch or mid != mid else _cost(quantity, of_float(mid), paid, is_buying),

@@ -9,7 +9,7 @@ import msgspec
 
 from engine.desk import Desk
 from engine.digest import canonical_lines
-from engine.engine import Engine
+from engine.engine import ROWS_AT_ONCE, Engine
 from engine.events import Event, OrderFilled
 from engine.execution import ExecutionConfig
 from engine.market import Market
@@ -367,10 +367,11 @@ def replay(
     *,
     names: Iterable[str] = (),
     walk_every_row: bool = False,
+    rows_at_once: int = ROWS_AT_ONCE,
     is_finished: bool = True,
 ) -> list[Event]:
     """Everything that `tape` makes true at these desks."""
-    engine = Engine(desks, walk_every_row=walk_every_row)
+    engine = Engine(desks, walk_every_row=walk_every_row, rows_at_once=rows_at_once)
     events = [event for batch in batches(tape, cuts, names=names) for event in engine.process(batch)]
     return events + engine.finish() if is_finished else events
 

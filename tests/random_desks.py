@@ -226,12 +226,14 @@ def _signal(wish: Wish, data: Any, portfolio: Any, can_short: bool, seen: dict[s
         order["expires_at"] = data.ts + _EXPIRES_NS[wish.size % len(_EXPIRES_NS)]
     if action in ("cancel one", "replace"):
         order["order_id"] = open_ids[wish.size % len(open_ids)] if open_ids else "nothing"
+    action = "cancel" if action == "cancel one" else action
+    size = _size(action, wish, portfolio.cash) * (0.01 if in_base else 1.0)
+    if not _ORDERS[wish.order] and wish.offset > 0:
+        return Signal(action, symbol, size)  # a plain one, which the engine may deal with by a short way
     return Signal(
-        "cancel" if action == "cancel one" else action,
+        action,
         symbol,
-        0.0
-        if action == "replace" and wish.exits == 3
-        else _size(action, wish, portfolio.cash) * (0.01 if in_base else 1.0),
+        0.0 if action == "replace" and wish.exits == 3 else size,
         size_in="base" if in_base else "quote",
         stop_loss=price - below * 3 * tick if wish.exits & 1 else None,
         take_profit=price + below * 4 * tick if wish.exits & 2 else None,

@@ -32,6 +32,17 @@ def test_the_shortcuts_for_trades_of_one_symbol_give_the_same_events_too(moves: 
     assert lines(short) == lines(replay(desks_of(casts), tape, walk_every_row=True))
 
 
+@given(moves, casts, st.integers(1, 9))
+def test_how_many_rows_are_walked_together_changes_nothing(
+    moves: list[Move], casts: list[Cast], rows_at_once: int
+) -> None:
+    tape = market_of(moves)
+
+    few_at_once = replay(desks_of(casts), tape, rows_at_once=rows_at_once)
+
+    assert lines(few_at_once) == lines(replay(desks_of(casts), tape))
+
+
 @given(moves, casts, cuts, st.booleans())
 def test_where_a_tape_is_cut_into_batches_changes_nothing(
     moves: list[Move], casts: list[Cast], cuts: list[int], walk_every_row: bool
