@@ -9,7 +9,7 @@ import msgspec
 from engine import events
 from engine.bounds import REACHED, Bounds, bounds_of
 from engine.depth import fill_model
-from engine.execution import ExecutionConfig, latency_ns
+from engine.execution import ExecutionConfig, cash_fee_bps, latency_ns
 from engine.margin import called, margin_prices
 from engine.market import NO_QUOTE, Market, Quote
 from engine.moments import NEVER, Moment
@@ -36,6 +36,7 @@ class Broker:
     """
 
     __slots__ = (
+        "_cash_fee_bps",
         "_execution",
         "_market",
         "_model",
@@ -60,6 +61,7 @@ class Broker:
         self.is_guarding = False
         self._name = name
         self._execution = execution
+        self._cash_fee_bps = cash_fee_bps(execution)
         self._on_fill = on_fill
         self._model = fill_model(execution.fill_model)
         self._places: dict[str, Place] = {}
@@ -93,7 +95,9 @@ class Broker:
         """Send the order of a plain signal by the short way; whether that could be done."""
         if not self._takes_short_ways:
             return False
-        order = plain_order(self._name, signal, correlation_id, self.portfolio, self._market, self._execution, at)
+        order = plain_order(
+            self._name, signal, correlation_id, self.portfolio, self._market, self._execution, self._cash_fee_bps, at
+        )
         if order is None:
             return False
         self._plain = order

@@ -14,7 +14,7 @@ import msgspec
 from engine.book import Book, Watcher
 from engine.candles import CANDLES_KEPT, Candle, CandleSeries
 from engine.execution import UNKNOWN_INSTRUMENT, Instrument, assets, instrument_of
-from engine.money import ONE, divide, money, multiply
+from engine.money import ONE, divide, multiply, of_float
 from engine.ticks import FEED_LOST, LAST_OF_MESSAGE, NAN, NO_SYMBOL, SNAPSHOT, FeedNote, Kind, TickBatch
 
 TRADES_KEPT = 10_000
@@ -419,11 +419,11 @@ class Market:
 
     def _one_step(self, asset: str, currency: str, stop: int) -> Decimal | None:
         price = self.mark(f"{asset}/{currency}", stop)
-        if price == price and price > 0.0:
-            return money(price)
+        if price > 0.0:
+            return of_float(price)
         price = self.mark(f"{currency}/{asset}", stop)
-        if price == price and price > 0.0:
-            return divide(ONE, money(price))
+        if price > 0.0:
+            return divide(ONE, of_float(price))
         return None
 
     # -- history, as of the row in hand -------------------------------------------------------------------

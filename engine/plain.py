@@ -6,8 +6,10 @@ no second currency. Anywhere else, and where the answer would be a refusal, they
 taken. The tests run every history both ways.
 """
 
+from decimal import Decimal
+
 from engine.events import OrderFilled
-from engine.execution import ExecutionConfig, assets, cash_fee_bps, latency_ns
+from engine.execution import ExecutionConfig, assets, latency_ns
 from engine.market import Market
 from engine.moments import Moment
 from engine.money import ZERO, add, bps_of, floor_divide, multiply, of_float, subtract
@@ -25,9 +27,13 @@ def plain_order(
     portfolio: Portfolio,
     market: Market,
     config: ExecutionConfig,
+    fee_bps: Decimal,
     at: Moment,
 ) -> Order | None:
-    """The order that the desk `name` sends for a plain signal: to buy, or to close what was bought."""
+    """The order that the desk `name` sends for a plain signal: to buy, or to close what was bought.
+
+    fee_bps:  what `cash_fee_bps` says of the config.
+    """
     symbol, size, positions = signal.symbol, signal.size, portfolio.positions
     asset = assets(symbol)[1]
     if (
@@ -46,19 +52,19 @@ def plain_order(
         side, touch = "buy", quote.ask
         if not touch > 0.0 or type(size) is not float or not 0.0 < size < 1e25:
             return None
-        notional = of_float(size)
-        reserved = add(notional, bps_of(notional, cash_fee_bps(config)))
+        price, notional = of_float(touch), of_float(size)
+        reserved = add(notional, bps_of(notional, fee_bps))
         if reserved > portfolio.balances[asset]:
             return None
-        expected = floor_divide(notional, of_float(touch), instrument.lot_size)
+        expected = floor_divide(notional, price, instrument.lot_size)
     elif signal.action == "close" and positions:
         side, touch, quantity = "sell", quote.bid, positions[symbol].quantity
         if not touch > 0.0:
             return None
-        expected = quantity
+        price, expected = of_float(touch), quantity
     else:
         return None
-    if too_small(expected, multiply(expected, of_float(touch)), instrument):
+    if too_small(expected, multiply(expected, price), instrument):
         return None
     mid, order_id = (quote.bid + quote.ask) / 2, f"{name}-{portfolio.orders + 1}"
     return Order(

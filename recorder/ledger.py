@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Self
@@ -26,10 +27,10 @@ from recorder.ledger_columns import (
 )
 from recorder.problems import Problem
 
-EVENTS_CONVERTED = 2_048
+EVENTS_CONVERTED = 4_096
 """Events that are made into columns together: few enough to be still in the processor's cache."""
-EVENTS_WRITTEN = 100_000
-"""Events whose columns are written together: what a writer holds in memory."""
+EVENTS_WRITTEN = 50_000
+"""Events whose columns are written together, while the next ones come: a writer holds twice as many in memory."""
 EVENTS_SEGMENT = 5_000_000
 """Events after which a segment is complete, so that no footer grows without end."""
 
@@ -69,6 +70,8 @@ class LedgerWriter:
         self._rows = 0
         self._sealed: list[str] = []
         self._parquet: Any = None  # open while a segment is; pyarrow has no types
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")  # encoding and compressing need no GIL
+        self._writing: Future[None] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     def append(self, events: Sequence[Event]) -> None:
@@ -88,12 +91,15 @@ class LedgerWriter:
         """Put the rest on disk, and return the file names of all segments, in order: at least one, be it empty."""
         self._convert()
         self._write()
+        self._wait()
+        self._thread.shutdown()
         if self._parquet is not None or not self._sealed:
             self._seal()
         return self._sealed
 
     def abandon(self) -> None:
         """Give up: the segment in hand disappears, sealed ones stay. Without effect on a closed writer."""
+        self._thread.shutdown()
         if self._parquet is not None:
             self._parquet.close()
             self._parquet = None
@@ -119,15 +125,26 @@ class LedgerWriter:
             self._write()
 
     def _write(self) -> None:
-        """The columns, a row group a type."""
-        for tag, tables in self._tables.items():
-            rows = whole_rows(tag, pa.concat_tables(tables))
-            self._open().write_table(rows, row_group_size=len(rows))
-        self._rows += self._converted
-        self._tables.clear()
-        self._converted = 0
+        """Have the columns written, a row group a type, while the next ones come; a segment that is full is sealed."""
+        self._wait()
         if self._rows >= EVENTS_SEGMENT:
             self._seal()
+        if self._tables:
+            self._writing = self._thread.submit(self._put, self._tables)
+            self._tables = {}
+        self._rows += self._converted
+        self._converted = 0
+
+    def _put(self, tables: dict[str, list[pa.Table]]) -> None:
+        for tag, parts in tables.items():
+            rows = whole_rows(tag, pa.concat_tables(parts))
+            self._open().write_table(rows, row_group_size=len(rows))
+
+    def _wait(self) -> None:
+        """Until what is being written is on disk, or its error is raised here."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
 
     @property
     def _name(self) -> str:
