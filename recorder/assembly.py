@@ -83,6 +83,29 @@ class Assembler:
         """Time of the latest row, ns; None before the first."""
         return self._ts_recv
 
+    def memory(self) -> bytes:
+        """All that it knows now, in a form that `recall` understands."""
+        return msgspec.msgpack.encode(
+            _Memory(
+                ts_recv=self._ts_recv,
+                wall_ns=self._wall_ns,
+                clock_reversals=self.clock_reversals,
+                is_connected=self._is_connected,
+                latest=self.latest,
+                decoder=self._decoder.memory(),
+            )
+        )
+
+    def recall(self, memory: bytes) -> None:
+        """Know what another one for the same venue and symbols knew, and go on from there.
+
+        Raises msgspec.DecodeError for what no such one has written.
+        """
+        found = msgspec.msgpack.decode(memory, type=_Memory)
+        self._decoder.recall(found.decoder)
+        self._ts_recv, self._wall_ns, self.clock_reversals = found.ts_recv, found.wall_ns, found.clock_reversals
+        self._is_connected, self.latest = found.is_connected, found.latest
+
     def take(self, record: Record) -> Assembled:
         """The rows of the next record. Never raises for what a venue sent."""
         ts_recv = self._clock(record.wall_ns)
@@ -169,6 +192,17 @@ class Assembler:
         elif before is not None:
             row.bid, row.bid_size, row.ask, row.ask_size = before.bid, before.bid_size, before.ask, before.ask_size
         return row
+
+
+class _Memory(msgspec.Struct, kw_only=True):
+    """All that an assembler knows."""
+
+    ts_recv: int | None
+    wall_ns: int
+    clock_reversals: int
+    is_connected: bool
+    latest: dict[str, Tick]
+    decoder: bytes
 
 
 class _Note(msgspec.Struct):

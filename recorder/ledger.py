@@ -30,7 +30,7 @@ from recorder.problems import Problem
 EVENTS_CONVERTED = 4_096
 """Events that are made into columns together: few enough to be still in the processor's cache."""
 EVENTS_WRITTEN = 50_000
-"""Events whose columns are written together, while the next ones come: a writer holds twice as many in memory."""
+"""A row group a type of so many events is few enough groups for queries, and enough rows for compression."""
 EVENTS_SEGMENT = 5_000_000
 """Events after which a segment is complete, so that no footer grows without end."""
 
@@ -57,12 +57,15 @@ class LedgerWriter:
 
     As a context manager it closes on a clean exit, and on an exception drops the segment in hand.
 
-    first_segment:  number of the first file, for a folder that has some already.
+    first_segment:   number of the first file, for a folder that has some already.
+    events_written:  events whose columns are written together, while the next ones come: up to twice as many are held
+                     in memory.
     """
 
-    def __init__(self, folder: Path, first_segment: int = 0) -> None:
+    def __init__(self, folder: Path, first_segment: int = 0, *, events_written: int = EVENTS_WRITTEN) -> None:
         self._folder = folder
         self._segment = first_segment
+        self._events_written = events_written
         self._waiting: dict[type[Event], list[Event]] = {}
         self._tables: dict[str, list[pa.Table]] = {}
         self._unconverted = 0
@@ -121,7 +124,7 @@ class LedgerWriter:
         self._waiting.clear()
         self._converted += self._unconverted
         self._unconverted = 0
-        if self._converted >= EVENTS_WRITTEN:
+        if self._converted >= self._events_written:
             self._write()
 
     def _write(self) -> None:

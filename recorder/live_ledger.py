@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.events import Event
-from recorder.ledger import LedgerProblem, LedgerWriter
+from recorder.ledger import EVENTS_CONVERTED, LedgerProblem, LedgerWriter
 from recorder.runs import LEDGER
 
 EVENTS_PER_SEGMENT = 25_000
-"""Sealed while messages wait: a tenth of a second, the disk included."""
+"""Sealed while messages wait: some hundredths of a second, the disk included."""
 
 
 class LiveLedger:
@@ -72,7 +72,8 @@ class LiveLedger:
     def _begin(self) -> None:
         self._name = f"live-{self._number:06d}.jsonl"
         self._tail = os.open(self._folder / self._name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
-        self._writer = LedgerWriter(self._folder, self._number)
+        # Whatever is written before the segment is full need not be waited for then.
+        self._writer = LedgerWriter(self._folder, self._number, events_written=EVENTS_CONVERTED)
         self._waiting = 0
         self._on_change(list(self._segments), self._name)
         if self._sealed_tail:

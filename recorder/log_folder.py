@@ -13,6 +13,8 @@ from recorder.problems import Problem
 
 LOG, SEALED, TORN = "wal", "parquet", "torn"
 """Endings of a part's name: still a log, sealed into a tape, and the bytes of a log that no record explains."""
+KNOWN = "known"
+"""And of the file beside a sealed part with what a decoder knew at its end."""
 
 RECORDING, SEALING, RUNNING = ".recording.lock", ".sealing.lock", ".running.lock"
 """The lock of who appends to the last log, of who seals the others, and, in a run's folder, of who writes the run."""

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from engine.ticks import FEED_LOST, Kind
 from recorder.assembly import Assembler
 from recorder.frame_log import LogHeader, LogProblem, LogRead, Record, RecordKind, read_log
+from recorder.known import keep, recalled
 from recorder.log_folder import LOG, SEALED, part_name, parts_of
 from recorder.tape_columns import TapeProblem
 from recorder.tape_files import Part, files_at, is_log, read_groups
@@ -23,8 +24,8 @@ _ATTEMPTS = 20
 class PartMaker:
     """Makes the parts of one recording out of its logs, one after another; what the decoder knows runs on.
 
-    parts:  those that are there already, in their order. What was known at their end is found again by taking in
-            their frames once more.
+    parts:  those that are there already, in their order. What was known at their end was kept beside the last one,
+            or is found again by taking in their frames once more.
     """
 
     def __init__(self, parts: Sequence[Part] = ()) -> None:
@@ -69,6 +70,11 @@ class PartMaker:
         """The part that was written has its place."""
         self._parts.append(part)
 
+    def keep(self) -> None:
+        """Write down beside the last part what is known at its end."""
+        if self._assembler is not None:
+            keep(self._parts[-1], self._assembler, self._symbols)
+
     def _assembler_for(self, header: LogHeader) -> Assembler:
         """What stands at the end of the parts. A decoder is made for the symbols asked for: others, another one."""
         before = self._parts[0].header.venue if self._parts else header.venue
@@ -77,15 +83,17 @@ class PartMaker:
         if self._assembler is not None and self._symbols == header.symbols:
             return self._assembler
         self._symbols = header.symbols
-        assembler = Assembler(header.venue, header.symbols)
-        for record in _records_of(self._parts):
-            assembler.take(record)
-        return assembler
+        return assembler_after(self._parts, header)
 
 
 def assembler_after(parts: Sequence[Part], header: LogHeader) -> Assembler:
     """An assembler for the log behind some parts of its recording, which knows what was known at their end."""
-    return PartMaker(parts)._assembler_for(header)
+    if parts and (known := recalled(parts[-1], header.venue, header.symbols)) is not None:
+        return known
+    assembler = Assembler(header.venue, header.symbols)
+    for record in _records_of(parts):
+        assembler.take(record)
+    return assembler
 
 
 def parts_at(places: Sequence[str | Path]) -> list[Part]:

@@ -9,12 +9,13 @@ import pyarrow as pa
 from engine.ticks import SNAPSHOT, Kind, Tick
 from recorder.assembly import Assembled, Assembler
 from recorder.frame_log import LogHeader, LogProblem, read_header, read_more
+from recorder.known import recalled
 from recorder.log_folder import LOG, SEALED, part_name, parts_of
 from recorder.log_parts import assembler_after, sealed_before
 from recorder.tape_columns import FLOATS, SCHEMA
 
 WARM_ROWS_MAX = 300_000
-"""Rows of sealed parts that are taken in again for what a decoder knew at their end: half a second's worth."""
+"""Rows of sealed parts that are taken in again where nobody kept what a decoder knew at their end: half a second."""
 
 _BEFORE_A_SNAPSHOT = frozenset({Kind.TRADE, Kind.QUOTE})
 """What can be understood without knowing what came before."""
@@ -23,8 +24,9 @@ _BEFORE_A_SNAPSHOT = frozenset({Kind.TRADE, Kind.QUOTE})
 class LogTail:
     """Follows the logs of a folder that somebody records into, from the first that is not sealed.
 
-    What a decoder knew when that log began is found again where it is not too much to read. Otherwise it begins anew,
-    and what it says of books and of gaps before the venue has sent another snapshot means nothing: it is left out.
+    What a decoder knew when that log began was kept, or is found again where it is not too much to read. Otherwise it
+    begins anew, and what it says of books and of gaps before the venue has sent another snapshot means nothing: it is
+    left out.
 
     next_seq:  of the row after those that were read.
     """
@@ -65,10 +67,11 @@ class LogTail:
         if header is None:
             return
         before = sealed_before(self._folder / part_name(self._number, LOG))
-        rows = sum(group.header.rows for part in before for group in part.groups)
-        self._knows_books = rows <= WARM_ROWS_MAX
         self.next_seq = before[-1].stop_seq if before else 0
-        self._assembler = assembler_after(before if self._knows_books else [], header)
+        known = recalled(before[-1], header.venue, header.symbols) if before else None
+        rows = sum(group.header.rows for part in before for group in part.groups)
+        self._knows_books = known is not None or rows <= WARM_ROWS_MAX
+        self._assembler = known or assembler_after(before if self._knows_books else [], header)
 
     def _move_on(self) -> None:
         """To the next log; where that has been sealed already, to the first that has not."""

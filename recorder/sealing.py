@@ -79,6 +79,7 @@ class Sealer:
             yield None
             sync_folder(self.folder)
             maker.add(Part(part))
+            maker.keep()
             yield None
         log.unlink()
         sync_folder(self.folder)

@@ -856,4 +856,4 @@ def test_a_ladder_forgets_prices_that_come_and_go() -> None:
         ladder.apply([(1.0, 1.0)])
         ladder.apply([(1.0, 0.0)])
 
-    assert len(ladder._queue) <= 2 * len(ladder.sizes) + 64
+    assert len(ladder.queue) <= 2 * len(ladder.sizes) + 64

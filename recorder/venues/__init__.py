@@ -56,6 +56,17 @@ class Decoder(Protocol):
         """The connection ended: a feed row `disconnected`."""
         ...
 
+    def memory(self) -> bytes:
+        """All that it knows, in a form that `recall` of a decoder for the same symbols understands."""
+        ...
+
+    def recall(self, memory: bytes) -> None:
+        """Know what another one knew, and nothing else; from here on both give the same rows for the same frames.
+
+        Raises msgspec.DecodeError for what no decoder of this venue has written.
+        """
+        ...
+
     def lost(self, symbol: str) -> None:
         """The feed says that nothing is known of this canonical symbol: forget its book, and take the next snapshot."""
         ...

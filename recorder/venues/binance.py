@@ -43,6 +43,7 @@ STREAMS_PER_MESSAGE = 200
 
 # Plain numbers: to look up a member of an enum takes as long as to read a price.
 _OTHER, _TRADE, _QUOTE, _BOOK, _FEED = (int(kind) for kind in Kind)
+_UNKNOWN = (NAN, NAN, NAN, NAN)
 
 
 def canonical(name: str) -> str:
@@ -91,6 +92,15 @@ class BinanceDecoder:
         self.quality = Quality()
         self._canonical = {name.upper(): symbol for name, symbol in (symbols or {}).items()}
         self._markets = {name: _Market(symbol) for name, symbol in self._canonical.items()}
+
+    def memory(self) -> bytes:
+        """See `Decoder`."""
+        return msgspec.msgpack.encode(_Memory(self.quality, self._markets))
+
+    def recall(self, memory: bytes) -> None:
+        """See `Decoder`."""
+        found = msgspec.msgpack.decode(memory, type=_Memory)
+        self.quality, self._markets = found.quality, found.markets
 
     def decode(self, frame: Frame) -> list[Tick]:
         """The ticks of one frame; see `Decoder.decode`."""
@@ -289,7 +299,7 @@ class BinanceDecoder:
         return rows
 
 
-class _Market:
+class _Market(msgspec.Struct):
     """What has been heard of one symbol.
 
     last_trade, last_aggregate:  the highest ids counted so far, -1 before the first.
@@ -299,14 +309,14 @@ class _Market:
     price:       of the last trade, NaN before the first.
     """
 
-    __slots__ = ("book", "has_quotes", "has_trades", "last_aggregate", "last_trade", "price", "symbol", "touch")
-
-    def __init__(self, symbol: str) -> None:
-        self.symbol = symbol
-        self.last_trade = self.last_aggregate = -1
-        self.has_trades = self.has_quotes = False
-        self.touch, self.price = _UNKNOWN, NAN
-        self.book = Book()
+    symbol: str
+    last_trade: int = -1
+    last_aggregate: int = -1
+    has_trades: bool = False
+    has_quotes: bool = False
+    touch: tuple[float, float, float, float] = _UNKNOWN
+    price: float = NAN
+    book: Book = msgspec.field(default_factory=Book)
 
     def forget(self) -> None:
         """Drop touch and book; the ids of trades stay."""
@@ -382,7 +392,13 @@ class _Market:
         ]
 
 
-_UNKNOWN = (NAN, NAN, NAN, NAN)
+class _Memory(msgspec.Struct):
+    """All that a decoder knows; `markets` by the venue's spelling."""
+
+    quality: Quality
+    markets: dict[str, _Market]
+
+
 _ANOTHER_MARKET = 5.0
 """So many times the price known, or one of so many parts of it, is the price of something else."""
 

@@ -51,7 +51,7 @@ def subscribe_messages(symbols: Sequence[str], depth: int = 10) -> list[bytes]:
     ]
 
 
-class _Market:
+class _Market(msgspec.Struct):
     """What a decoder knows of one symbol.
 
     touch:          bid, its size, ask, its size, from the ticker or the book, whichever spoke last.
@@ -60,16 +60,13 @@ class _Market:
     last_trade_id:  outlives connections, so that a trade is never news twice.
     """
 
-    __slots__ = ("book", "depth", "last_trade_id", "touch")
-
-    def __init__(self) -> None:
-        self.last_trade_id: int | None = None
-        self.forget()
+    last_trade_id: int | None = None
+    touch: Touch = UNKNOWN_TOUCH
+    depth: int | None = None
+    book: Book | None = None
 
     def forget(self) -> None:
-        self.touch: Touch = UNKNOWN_TOUCH
-        self.depth: int | None = None
-        self.book: Book | None = None
+        self.touch, self.depth, self.book = UNKNOWN_TOUCH, None, None
 
     def lose_book(self) -> None:
         """Until the next snapshot; what the touch was worth is not known either."""
@@ -86,6 +83,14 @@ class _Market:
             self.lose_book()
         elif self.book is not None and self.depth is not None:
             self.book.depth = self.depth
+
+
+class _Memory(msgspec.Struct):
+    """All that a decoder knows."""
+
+    quality: Quality
+    is_online: bool
+    markets: dict[str, _Market]
 
 
 class KrakenDecoder:
@@ -111,6 +116,15 @@ class KrakenDecoder:
     def lost(self, symbol: str) -> None:
         """See `Decoder`."""
         self._market(symbol).lose_book()
+
+    def memory(self) -> bytes:
+        """See `Decoder`."""
+        return msgspec.msgpack.encode(_Memory(self.quality, self._is_online, self._markets))
+
+    def recall(self, memory: bytes) -> None:
+        """See `Decoder`."""
+        found = msgspec.msgpack.decode(memory, type=_Memory)
+        self.quality, self._is_online, self._markets = found.quality, found.is_online, found.markets
 
     def decode(self, frame: Frame) -> Sequence[Tick]:
         """The ticks of one frame, at least one; see `Decoder`.

@@ -74,18 +74,52 @@ def _number(text: bytes) -> tuple[float, bytes]:
     return value, format(Decimal(text.decode()), "f").replace(".", "").lstrip("0").encode()
 
 
-class Book:
+class Ladder(msgspec.Struct):
+    """One side, best level first, in parallel lists.
+
+    keys:  the price times `sign` (-1 for bids), so that both sides ascend.
+    """
+
+    sign: int
+    keys: list[float] = []
+    sizes: list[float] = []
+    digits: list[bytes] = []
+
+    def set(self, new: Level) -> None:
+        key = new.price * self.sign
+        at = bisect_left(self.keys, key)
+        is_known = at < len(self.keys) and self.keys[at] == key
+        if new.size == 0.0:
+            if is_known:
+                del self.keys[at], self.sizes[at], self.digits[at]
+        elif is_known:
+            self.sizes[at] = new.size
+            self.digits[at] = new.digits
+        else:
+            self.keys.insert(at, key)
+            self.sizes.insert(at, new.size)
+            self.digits.insert(at, new.digits)
+
+    def cut(self, depth: int) -> list[float]:
+        """Drop what lies beyond `depth`, and name the prices dropped."""
+        dropped = self.keys[depth:]
+        if dropped:
+            del self.keys[depth:], self.sizes[depth:], self.digits[depth:]
+        return [key * self.sign for key in dropped]
+
+    def best(self) -> tuple[float, float]:
+        return (self.keys[0] * self.sign, self.sizes[0]) if self.keys else (NAN, NAN)
+
+
+class Book(msgspec.Struct):
     """Both sides of one symbol.
 
     depth:  levels a side that the venue keeps up to date; what a message pushes beyond them is gone.
     """
 
-    __slots__ = ("_asks", "_bids", "depth")
-
-    def __init__(self, depth: int) -> None:
-        self.depth = depth
-        self._bids = _Ladder(sign=-1)
-        self._asks = _Ladder(sign=1)
+    depth: int
+    bids: Ladder = msgspec.field(default_factory=lambda: Ladder(sign=-1))
+    asks: Ladder = msgspec.field(default_factory=lambda: Ladder(sign=1))
 
     def apply(self, levels: Sequence[Level]) -> list[Level]:
         """Set the levels of one whole message in their order, then cut; returns removals for what the cut pushed out.
@@ -93,7 +127,7 @@ class Book:
         The order counts: one message may delete a price and add it again. The venue sends no delete for a
         level that falls out of the depth.
         """
-        bids, asks, depth = self._bids, self._asks, self.depth
+        bids, asks, depth = self.bids, self.asks, self.depth
         for new in levels:
             (bids if new.side == BUY else asks).set(new)
         if len(bids.keys) <= depth and len(asks.keys) <= depth:
@@ -104,48 +138,8 @@ class Book:
 
     def checksum(self) -> int:
         """The CRC32 that the venue should have sent for this book."""
-        return checksum(self._asks.digits[:CHECKSUM_LEVELS], self._bids.digits[:CHECKSUM_LEVELS])
+        return checksum(self.asks.digits[:CHECKSUM_LEVELS], self.bids.digits[:CHECKSUM_LEVELS])
 
     def touch(self) -> tuple[float, float, float, float]:
         """Best bid, its size, best ask, its size; NaN for an empty side."""
-        return (*self._bids.best(), *self._asks.best())
-
-
-class _Ladder:
-    """One side, best level first, in parallel lists.
-
-    keys:  the price times `sign` (-1 for bids), so that both sides ascend.
-    """
-
-    __slots__ = ("_sign", "_sizes", "digits", "keys")
-
-    def __init__(self, sign: int) -> None:
-        self._sign = sign
-        self.keys: list[float] = []
-        self._sizes: list[float] = []
-        self.digits: list[bytes] = []
-
-    def set(self, new: Level) -> None:
-        key = new.price * self._sign
-        at = bisect_left(self.keys, key)
-        is_known = at < len(self.keys) and self.keys[at] == key
-        if new.size == 0.0:
-            if is_known:
-                del self.keys[at], self._sizes[at], self.digits[at]
-        elif is_known:
-            self._sizes[at] = new.size
-            self.digits[at] = new.digits
-        else:
-            self.keys.insert(at, key)
-            self._sizes.insert(at, new.size)
-            self.digits.insert(at, new.digits)
-
-    def cut(self, depth: int) -> list[float]:
-        """Drop what lies beyond `depth`, and name the prices dropped."""
-        dropped = self.keys[depth:]
-        if dropped:
-            del self.keys[depth:], self._sizes[depth:], self.digits[depth:]
-        return [key * self._sign for key in dropped]
-
-    def best(self) -> tuple[float, float]:
-        return (self.keys[0] * self._sign, self._sizes[0]) if self.keys else (NAN, NAN)
+        return (*self.bids.best(), *self.asks.best())
