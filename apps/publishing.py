@@ -213,6 +213,6 @@ def state_of(recording: Recording, trading: Trading) -> bytes:
         "simulated": recording.is_simulated,
         "ticks": recording.ticks,
         "desks": desks,
-        "fills": [fill for fill, _ in trading.fills],
+        "fills": list(trading.fills),
     }
     return _encode(standing)

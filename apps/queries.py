@@ -330,9 +330,13 @@ def rows(con: Connection, sql: str) -> list[dict[str, Any]]:
     return [dict(zip(names, map(_plain, row), strict=True)) for row in found]
 
 
-def in_memory() -> Connection:
-    """A database with nothing in it, for a reader who keeps a run in memory; nothing outside of it shall be named."""
-    return duckdb.connect(config={"python_enable_replacements": False})
+def in_memory(threads: int | None = None) -> Connection:
+    """A database with nothing in it, for a reader who keeps a run in memory; nothing outside of it shall be named.
+
+    threads:  that may answer a query; None for one a core.
+    """
+    config: dict[str, Any] = {"python_enable_replacements": False}
+    return duckdb.connect(config=config | ({} if threads is None else {"threads": threads}))
 
 
 def done(con: Connection, sql: str) -> list[tuple[Any, ...]]:

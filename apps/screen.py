@@ -4,20 +4,24 @@ import io
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TextIO
+from pathlib import Path
+from typing import Literal, NamedTuple, TextIO
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from apps.board import Board, BoardProcess, DeskRow, FillRow
+from apps.figures import fixed, percent, signed
 from apps.recording import Recording
-from apps.standing import DeskStanding, FillStanding, Looks, Standing, SymbolStanding
+from apps.standing import Looks, Standing, SymbolStanding
 from apps.trading import Trading
 
 EVERY_S = 0.5
@@ -28,6 +32,12 @@ SWITCH_S = 0.0005
 
 _LINES_KEPT = 500
 _OLD_S = 5.0
+_BETWEEN = 3
+"""Columns of the terminal between two columns of a table."""
+_STATUS_MIN, _REASON_MIN = 6, 28
+"""What a status is worth, and one that says why a desk has stopped."""
+_CURVE_MIN, _CURVE_FROM = 16, 90
+"""Points of a curve at least, and how wide a terminal is that has no room for more."""
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -35,7 +45,8 @@ class Screen:
     """A `Watcher` that draws on a terminal.
 
     Drawing costs milliseconds and a terminal may be slow, so that neither is done where messages are received: a look
-    leaves how things stand, and the thread draws what was left last. Lines that are told scroll by above the picture.
+    leaves how the feed stands, and the thread draws what was left last, with the latest board of the run. Lines that
+    are told scroll by above the picture.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -43,6 +54,8 @@ class Screen:
         self._console = console or Console(file=sys.stderr)
         self._looks = Looks()
         self._standing: Standing | None = None
+        self._run: Path | None = None
+        self._board: BoardProcess | None = None
         self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
         self._news = threading.Event()
         self._is_over = False
@@ -69,19 +82,34 @@ class Screen:
 
     def look(self, recording: Recording, trading: Trading | None) -> None:
         """See `Watcher`."""
-        self._standing = self._looks.look(recording, trading)
+        self._run = trading.run if trading else None
+        self._standing = self._looks.look(recording)
         self._news.set()
 
     def _draw(self) -> None:
         live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
-        with live:
-            while not self._is_over:
-                self._news.wait()
-                self._news.clear()
-                self._print_lines()
-                if self._standing is not None:
-                    live.update(picture(self._standing, self._console.width, self._console.height), refresh=True)
-        self._print_lines()
+        try:
+            with live:
+                while not self._is_over:
+                    self._news.wait()
+                    self._news.clear()
+                    self._print_lines()
+                    if self._standing is not None:
+                        shown = picture(self._standing, self._asked(), self._console.width, self._console.height)
+                        live.update(shown, refresh=True)
+            self._print_lines()
+        finally:
+            if self._board is not None:
+                self._board.close()
+
+    def _asked(self) -> Board | None:
+        """The latest board, None where nobody trades or nothing has been answered yet."""
+        if self._board is None and self._run is not None:
+            self._board = BoardProcess(self._run)
+        if self._board is None:
+            return None
+        self._board.poll()
+        return self._board.latest
 
     def _print_lines(self) -> None:
         while self._lines:
@@ -103,19 +131,25 @@ class _Lines(io.StringIO):
         return len(text)
 
 
-def picture(standing: Standing, width: int, height: int) -> RenderableType:
+def picture(standing: Standing, board: Board | None, width: int, height: int) -> RenderableType:
     """What there is to see, cut to a terminal of so many columns and rows."""
     parts: list[RenderableType] = [_head(standing)]
     room = height - 4
     symbols = standing.symbols[: max(1, min(len(standing.symbols), room // 3))]
     parts.append(_feed(symbols, len(standing.symbols) - len(symbols)))
     room -= len(symbols) + 4
-    if standing.desks and room > 3:
-        desks = standing.desks[: max(1, min(len(standing.desks), room - 6 if room > 9 else room - 2))]
-        parts += ["", _leaderboard(desks, len(standing.desks) - len(desks), width)]
+    if board is None:
+        return Group(*parts)
+    if board.problem and room > 3:
+        old = f"the leaderboard is of a moment ago: {board.problem}"
+        parts += ["", Text(old, "yellow", no_wrap=True, overflow="ellipsis")]
+        room -= 2
+    if board.desks and room > 3:
+        desks = board.desks[: max(1, min(len(board.desks), room - 6 if room > 9 else room - 2))]
+        parts += ["", _leaderboard(desks, len(board.desks) - len(desks), width)]
         room -= len(desks) + 4
-    if standing.fills and room > 3:
-        parts += ["", _fills(standing.fills[: room - 3], width)]
+    if board.fills and room > 3:
+        parts += ["", _fills(board.fills[: room - 3], width)]
     return Group(*parts)
 
 
@@ -164,36 +198,97 @@ def _feed(symbols: Sequence[SymbolStanding], more: int) -> Table:
     return table
 
 
-def _leaderboard(desks: Sequence[DeskStanding], more: int, width: int) -> Table:
-    table = _table(("strategy", "left"), ("equity", "right"), ("P&L", "right"), ("fills", "right"))
-    is_wide = width >= 100
-    if is_wide:
-        table.add_column("", justify="left", no_wrap=True)
-    table.add_column("position", justify="left", no_wrap=True, overflow="ellipsis", header_style="dim")
-    table.add_column("status", justify="left", header_style="dim")
-    for desk in desks:
-        curve = [Text(sparkline(desk.curve), "cyan")] if is_wide else []
-        status = Text(desk.status, "" if desk.status == "ok" else "bold red")
-        table.add_row(
-            desk.name, f"{desk.equity:.2f}", _signed(desk.pnl), f"{desk.fills:,}", *curve, desk.position, status
+class _Column(NamedTuple):
+    """A column of a table that must fit: its cells, and whether it may be cut or left out where there is no room.
+
+    least:  columns of the terminal that it is worth; a text may be cut down to so many. 0: it is never cut.
+    """
+
+    name: str
+    cells: Sequence[Text]
+    is_number: bool = True
+    is_needed: bool = True
+    least: int = 0
+
+    @property
+    def full(self) -> int:
+        return max(cell_len(self.name), *(cell.cell_len for cell in self.cells))
+
+    @property
+    def needs(self) -> int:
+        return min(self.full, self.least) if self.least else self.full
+
+
+def _leaderboard(desks: Sequence[DeskRow], more: int, width: int) -> Table:
+    """As much of the leaderboard as there is room for; what is needed most stands first in `wanted`."""
+
+    def texts(values: Iterable[str]) -> list[Text]:
+        return [Text(value) for value in values]
+
+    name = _Column("strategy", texts(desk.name for desk in desks), is_number=False, least=24)
+    equity = _Column("equity", texts(fixed(desk.equity, 2) for desk in desks))
+    pnl = _Column("P&L", [_signed(desk.pnl) for desk in desks])
+    fills = _Column("fills", texts(f"{desk.fills:,}" for desk in desks))
+    states = [Text(desk.status, "" if desk.status == "ok" else "bold red") for desk in desks]
+    worth = _STATUS_MIN if all(desk.status == "ok" for desk in desks) else _REASON_MIN
+    status = _Column("status", states, is_number=False, least=worth)
+    roi = _Column("ROI %", [_signed(desk.roi_pct) for desk in desks], is_needed=False)
+    points = max(width - _CURVE_FROM, _CURVE_MIN)
+    curves = [Text(sparkline(desk.curve[-points:]), "cyan") for desk in desks]
+    curve = _Column("equity over time", curves, is_number=False, is_needed=False)
+    drawdown = _Column("drawdown %", texts(fixed(desk.max_drawdown_pct, 2) for desk in desks), is_needed=False)
+    wins = _Column("win %", texts(percent(desk.win_rate) for desk in desks), is_needed=False)
+    fees = _Column("fees", texts(fixed(desk.fees, 2) for desk in desks), is_needed=False)
+    trips = _Column("trips", texts(f"{desk.round_trips:,}" for desk in desks), is_needed=False)
+    holds = _Column("holds", texts(desk.holds for desk in desks), is_number=False, is_needed=False, least=12)
+    wanted = (name, equity, pnl, fills, status, roi, holds, curve, drawdown, wins, fees, trips)
+    order = (name, equity, pnl, roi, fills, fees, trips, wins, drawdown, curve, holds, status)
+    return _fitting(order, wanted, more, width)
+
+
+def _fills(fills: Sequence[FillRow], width: int) -> Table:
+    def texts(values: Iterable[str]) -> list[Text]:
+        return [Text(value) for value in values]
+
+    times = texts(f"{datetime.fromtimestamp(fill.ts / 1e9, UTC):%H:%M:%S}" for fill in fills)
+    columns = (
+        _Column("last fills", times, is_number=False),
+        _Column("strategy", texts(fill.strategy for fill in fills), is_number=False, least=24),
+        _Column("side", texts(fill.side for fill in fills), is_number=False),
+        _Column("quantity", texts(f"{fill.quantity.normalize():f}" for fill in fills)),
+        _Column("symbol", texts(fill.symbol for fill in fills), is_number=False),
+        _Column("price", texts(f"{fill.price.normalize():f}" for fill in fills)),
+        _Column("P&L", [_signed(fill.realized, 4) for fill in fills], is_needed=False),
+        _Column("reason", texts(fill.reason or "" for fill in fills), is_number=False, is_needed=False, least=8),
+    )
+    return _fitting(columns, columns, 0, width)
+
+
+def _fitting(order: Sequence[_Column], wanted: Sequence[_Column], more: int, width: int) -> Table:
+    """The columns for which there is room, in their order: numbers whole, texts cut to what is left.
+
+    wanted:  the same columns, the most wanted first.
+    """
+    shown: list[_Column] = []
+    room = width
+    for column in wanted:
+        if column.is_needed or column.needs + _BETWEEN <= room:
+            shown.append(column)
+            room -= column.needs + _BETWEEN
+    table = _table()
+    for column in order:
+        if column not in shown:
+            continue
+        wide = column.needs + max(min(column.full - column.needs, room), 0)
+        room -= wide - column.needs
+        justify: Literal["left", "right"] = "right" if column.is_number else "left"
+        table.add_column(
+            column.name, width=wide, justify=justify, no_wrap=True, overflow="ellipsis", header_style="dim"
         )
+    for row in zip(*(column.cells for column in order if column in shown), strict=True):
+        table.add_row(*row)
     if more:
         table.add_row(Text(f"and {more} more", "dim"))
-    return table
-
-
-def _fills(fills: Sequence[FillStanding], width: int) -> Table:
-    table = _table(("last fills", "left"), ("strategy", "left"), ("side", "left"), ("quantity", "right"))
-    table.add_column("symbol", header_style="dim")
-    table.add_column("price", justify="right", header_style="dim")
-    table.add_column("P&L", justify="right", header_style="dim")
-    if width >= 80:
-        table.add_column("reason", no_wrap=True, overflow="ellipsis", header_style="dim")
-    for fill in fills:
-        at = f"{datetime.fromtimestamp(fill.ts / 1e9, UTC):%H:%M:%S}"
-        facts = [fill.side, f"{fill.quantity.normalize():f}", fill.symbol, f"{fill.price.normalize():f}"]
-        reason = [fill.reason] if width >= 80 else []
-        table.add_row(at, fill.strategy, *facts, _signed(fill.realized, 4), *reason)
     return table
 
 
@@ -223,5 +318,6 @@ def _count(count: int) -> Text:
     return Text(f"{count:,}", "yellow" if count else "dim")
 
 
-def _signed(amount: Decimal, decimals: int = 2) -> Text:
-    return Text(f"{amount:+.{decimals}f}", "green" if amount > 0 else "red" if amount < 0 else "dim")
+def _signed(amount: Decimal | float | None, decimals: int = 2) -> Text:
+    tone = "dim" if not amount else "green" if amount > 0 else "red"
+    return Text(signed(amount, decimals), tone)

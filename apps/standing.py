@@ -1,20 +1,12 @@
-"""How a live session stands at a moment, in plain values: what the screen draws."""
+"""How the feed of a live session stands at a moment, in plain values: what the screen draws."""
 
 import time
-from collections import deque
 from decimal import Decimal
 
 import msgspec
 
 from apps.recording import Recording
-from apps.trading import Trading
-from engine.portfolio import Portfolio
-from engine.position import Position
 from engine.ticks import NAN, Tick
-
-CURVE_POINTS = 40
-"""Points of an equity curve that are kept for a sparkline."""
-CURVE_EVERY_S = 2.0
 
 _DISTURBED = frozenset({"gap", "trade_gap", "resync"})
 
@@ -39,36 +31,6 @@ class SymbolStanding(msgspec.Struct, frozen=True, kw_only=True):
     checksums: int
 
 
-class DeskStanding(msgspec.Struct, frozen=True, kw_only=True):
-    """A desk, in the order of the leaderboard.
-
-    equity:  as last marked, in the desk's currency.
-    curve:   the equity of the last minutes, oldest first.
-    status:  ok, FAILED or halted.
-    """
-
-    name: str
-    equity: Decimal
-    pnl: Decimal
-    fills: int
-    position: str
-    status: str
-    curve: list[float]
-
-
-class FillStanding(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the last fills; `ts` ns UTC."""
-
-    ts: int
-    strategy: str
-    side: str
-    symbol: str
-    quantity: Decimal
-    price: Decimal
-    realized: Decimal
-    reason: str
-
-
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """All of it.
 
@@ -90,14 +52,12 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     rate: float
     reconnects: int
     symbols: list[SymbolStanding]
-    desks: list[DeskStanding]
-    fills: list[FillStanding]
 
 
 class Looks:
-    """Looks at a session from time to time, and keeps what one look cannot know: ages, rates and curves.
+    """Looks at a session from time to time, and keeps what one look cannot know: ages and rates.
 
-    It costs the session some microseconds a symbol and a desk, and reads only what is there already.
+    It costs the session some microseconds a symbol, and reads only what is there already.
     """
 
     def __init__(self) -> None:
@@ -105,10 +65,8 @@ class Looks:
         self._messages = 0
         self._seen: dict[str, tuple[Tick, float]] = {}
         self._decimals: dict[str, int] = {}
-        self._curves: dict[str, deque[float]] = {}
-        self._curved = 0.0
 
-    def look(self, recording: Recording, trading: Trading | None) -> Standing:
+    def look(self, recording: Recording) -> Standing:
         """How it stands now."""
         now = time.monotonic()
         passed, heard = now - self._looked, recording.records - self._messages
@@ -127,8 +85,6 @@ class Looks:
             rate=heard / passed if passed > 0 else 0.0,
             reconnects=max(0, recording.events["connected", None] - 1),
             symbols=[self._symbol(symbol, recording, now) for symbol in feed.symbols],
-            desks=self._desks(trading, now) if trading else [],
-            fills=_fills(trading) if trading else [],
         )
 
     def _symbol(self, symbol: str, recording: Recording, now: float) -> SymbolStanding:
@@ -159,51 +115,7 @@ class Looks:
             checksums=counts["checksum", symbol],
         )
 
-    def _desks(self, trading: Trading, now: float) -> list[DeskStanding]:
-        is_due = now - self._curved >= CURVE_EVERY_S
-        if is_due:
-            self._curved = now
-        found = []
-        for desk in trading.engine.desks:
-            portfolio = desk.portfolio
-            equity = portfolio.equity if portfolio.equity is not None else portfolio.opening
-            curve = self._curves.setdefault(desk.name, deque(maxlen=CURVE_POINTS))
-            if is_due:
-                curve.append(float(equity))
-            found.append(
-                DeskStanding(
-                    name=desk.name,
-                    equity=equity,
-                    pnl=equity - portfolio.opening,
-                    fills=trading.filled[desk.name],
-                    position=", ".join(f"{held.quantity.normalize():f} {name}" for name, held in _open(portfolio)),
-                    status="FAILED" if portfolio.is_failed else "halted" if portfolio.is_halted else "ok",
-                    curve=list(curve),
-                )
-            )
-        return sorted(found, key=lambda desk: (-desk.equity, desk.name))
-
 
 def _decimals(price: float) -> int:
     """Decimals that the price is printed with, NaN and whole numbers without any."""
     return -min(0, int(Decimal(repr(price)).normalize().as_tuple().exponent)) if price == price else 0
-
-
-def _open(portfolio: Portfolio) -> list[tuple[str, Position]]:
-    return sorted(portfolio.positions.items())
-
-
-def _fills(trading: Trading) -> list[FillStanding]:
-    return [
-        FillStanding(
-            ts=fill.ts,
-            strategy=fill.strategy,
-            side=fill.side,
-            symbol=fill.symbol,
-            quantity=fill.quantity,
-            price=fill.price,
-            realized=fill.realized,
-            reason=reason,
-        )
-        for fill, reason in reversed(trading.fills)
-    ]

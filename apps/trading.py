@@ -25,14 +25,15 @@ from recorder.tape import Tape
 
 WAITING_MAX = 1_000
 """Rows that may wait before they are handed to the engine, whether something comes of them or not."""
-FILLS_SHOWN = 8
-"""The newest fills, kept for who watches."""
+FILLS_TOLD = 8
+"""The newest fills, kept for whoever comes to listen."""
 
 
 class Trading:
     """The engine behind a recording: rows in, facts into the ledger and the logs of `run`.
 
-    fills:    the newest, each with the reason of its signal.
+    run:      the folder of the run.
+    fills:    the newest.
     filled:   how many there were, by strategy.
     publish:  gets the lines of events that are in the ledger; it may not wait.
     """
@@ -48,13 +49,13 @@ class Trading:
     ) -> None:
         self.engine = past.engine if past else Engine(desks_of(strategies, config))
         self.manifest = manifest
-        self.fills: deque[tuple[OrderFilled, str]] = deque(maxlen=FILLS_SHOWN)
+        self.run = run
+        self.fills: deque[OrderFilled] = deque(maxlen=FILLS_TOLD)
         self.filled: Counter[str] = Counter()
         self.logs = LogWriter(run)
         self._is_logged = True
         self.publish: Callable[[bytes], None] = lambda lines: None
         self._system = system
-        self._run = run
         self._history = past.history if past else History([file.strategy.name for file in strategies])
         self._ticks: list[Tick] = []
         self._times: list[int] = []
@@ -85,14 +86,14 @@ class Trading:
             self.manifest,
             status="finished",
             simulated=tape.simulated,
-            tape=reference(tape, given, self._run, self.engine.ticks),
+            tape=reference(tape, given, self.run, self.engine.ticks),
             digests=digests,
             digest=run_digest(digests),
             ticks=self.engine.ticks,
             events=self._history.events,
             seconds=time.perf_counter() - self._started,
         )
-        write_manifest(self._run, self.manifest)
+        write_manifest(self.run, self.manifest)
         return self.manifest
 
     def give_up(self) -> None:
@@ -100,7 +101,7 @@ class Trading:
         self._ledger.close()
         self._log(self.logs.close)
         self.manifest = msgspec.structs.replace(self.manifest, status="failed")
-        write_manifest(self._run, self.manifest)
+        write_manifest(self.run, self.manifest)
 
     def _process(self) -> None:
         """Hand the engine what waits for it, as one batch."""
@@ -137,7 +138,7 @@ class Trading:
         for event in events:
             if type(event) is OrderFilled:
                 self.filled[event.strategy] += 1
-                self.fills.append((event, self.logs.reason(event)))
+                self.fills.append(event)
             elif type(event) is StrategyFailed:
                 self._tell_failure(event)
 
@@ -147,7 +148,7 @@ class Trading:
 
     def _sealed(self, segments: list[str], tail: str) -> None:
         self.manifest = msgspec.structs.replace(self.manifest, segments=list(segments), tail=tail)
-        write_manifest(self._run, self.manifest)
+        write_manifest(self.run, self.manifest)
 
 
 def reference(tape: Tape | None, given: str, run: Path, ticks: int, venue: str = "") -> TapeReference:

@@ -42,11 +42,6 @@ class LogWriter:
         self._desk(strategy).write(b"".join(map(_line, events)))
         self._trades.write(_ENCODER.encode_lines(list(self._fills(events))))
 
-    def reason(self, fill: OrderFilled) -> str:
-        """Why the fill happened, in the words of its signal; empty where that is too long ago."""
-        signal = self._signals.get((fill.strategy, fill.correlation_id))
-        return signal.reason if signal else ""
-
     def flush(self) -> None:
         """Let whoever reads the logs see what has been appended."""
         for stream in (self._trades, *self._desks.values()):

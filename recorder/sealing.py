@@ -135,7 +135,8 @@ class SealingProcess:
         self.sealed: list[SealedLog] = []
         self.problems: list[str] = []
         self._unread = b""
-        command = [sys.executable, "-m", "recorder.sealing", str(folder)]
+        # -P: where the user stands there may be a folder of that name.
+        command = [sys.executable, "-P", "-m", "recorder.sealing", str(folder)]
         with _held_back():
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for pipe in (self._process.stdin, self._process.stdout):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from apps.dashboard import figures
+from apps import figures
 from apps.importing import simulated_tape
 from engine.digest import canonical_lines
 from tests.browser import CHROMIUM, chromium

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from apps.dashboard.drawing import Line, chart
-from apps.dashboard.figures import duration, quantity, signed
 from apps.dashboard.handout import handout
 from apps.dashboard.markup import Column, html, sparkline, table
+from apps.figures import duration, quantity, signed
 from apps.queries import open_run
 from apps.queries import table as asked
 from recorder.runs import RunProblem

@@ -10,8 +10,8 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from apps.dashboard import market_questions, questions
-from apps.dashboard.memory import RunMemory
+from apps.memory import market_questions, questions
+from apps.memory.run_memory import RunMemory
 from apps.queries import open_run, table
 from apps.simulator import simulate
 from engine.digest import canonical_lines

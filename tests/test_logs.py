@@ -126,6 +126,6 @@ def test_the_signals_that_are_kept_for_later_fills_are_bounded(tmp_path: Path, m
     later = structs.replace(signal, correlation_id="ema-2")
 
     with LogWriter(tmp_path) as logs:
-        logs.append("ema", [signal, later, fill])
-        assert logs.reason(fill) == ""
-        assert logs.reason(structs.replace(fill, correlation_id="ema-2")) == "fast over slow"
+        logs.append("ema", [signal, later, fill, structs.replace(fill, correlation_id="ema-2")])
+
+    assert [trade["reason"] for trade in lines(tmp_path / "logs" / "trades.jsonl")] == ["", "fast over slow"]

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from apps.dashboard.memory import Row
 from apps.dashboard.palette import DOWN, QUIET, UP, colors, dashes
+from apps.memory.run_memory import Row
 
 POINTS_SEEN = 12
 """Points of a curve, at most, that are drawn as such: a line between two is no line if nobody sees them."""

@@ -5,10 +5,12 @@ from itertools import islice
 
 import streamlit as st
 
-from apps.dashboard import charts, decision_questions, figures, questions
+from apps import figures
+from apps.dashboard import charts
 from apps.dashboard.markup import Column, Markup, box, empty, html, table, title, tone_of, toned
-from apps.dashboard.memory import Row, RunMemory, currency
 from apps.dashboard.runs_known import memory_of, path_of, run_names
+from apps.memory import decision_questions, questions
+from apps.memory.run_memory import Row, RunMemory, currency
 
 MOST = 6
 """Desks beside one another: more columns cannot be read."""

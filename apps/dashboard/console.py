@@ -6,11 +6,12 @@ from typing import Any
 
 import streamlit as st
 
-from apps.dashboard import charts, figures
+from apps import figures
+from apps.dashboard import charts
 from apps.dashboard.asking import ROWS_MOST, Answer, ask
 from apps.dashboard.markup import banner, box, empty, title
-from apps.dashboard.memory import RunMemory
 from apps.dashboard.palette import colors
+from apps.memory.run_memory import RunMemory
 from recorder.problems import Problem
 
 EXAMPLES = {

@@ -4,14 +4,15 @@ from typing import Any
 
 import streamlit as st
 
-from apps.dashboard import decision_questions as asked
-from apps.dashboard import figures, market_questions, questions
+from apps import figures
 from apps.dashboard.explaining import explain, sized
 from apps.dashboard.heading import CHARTS_EVERY_S
 from apps.dashboard.markup import box, empty, title
-from apps.dashboard.memory import Row, RunMemory
 from apps.dashboard.moment import whole
 from apps.dashboard.picking import pick
+from apps.memory import decision_questions as asked
+from apps.memory import market_questions, questions
+from apps.memory.run_memory import Row, RunMemory
 
 SHOWN = 500
 

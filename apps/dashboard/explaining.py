@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from apps.dashboard import decision_questions as asked
-from apps.dashboard import figures, market_questions
+from apps import figures
 from apps.dashboard.ladder import ladder
 from apps.dashboard.markup import Column, Markup, Tone, badge, box, empty, html, table, title, tone_of, toned
-from apps.dashboard.memory import Row, RunMemory
+from apps.memory import decision_questions as asked
+from apps.memory import market_questions
+from apps.memory.run_memory import Row, RunMemory
 
 DEPTH = 6
 TRADES = 8

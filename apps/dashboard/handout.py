@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
-from apps.dashboard import figures, market_questions, questions
+from apps import figures
 from apps.dashboard.drawing import Line, Marks, chart, points
 from apps.dashboard.markup import (
     STYLE,
@@ -21,10 +21,11 @@ from apps.dashboard.markup import (
     tone_of,
     toned,
 )
-from apps.dashboard.memory import Row, RunMemory, currency
 from apps.dashboard.palette import DOWN, QUIET, UP, colors, dashes
 from apps.dashboard.parts import PARTS
 from apps.dashboard.status import status_cell
+from apps.memory import market_questions, questions
+from apps.memory.run_memory import Row, RunMemory, currency
 from recorder.runs import RunProblem
 
 POINTS = 400

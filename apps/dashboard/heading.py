@@ -4,9 +4,10 @@ import time
 
 import streamlit as st
 
-from apps.dashboard import figures, market_questions, questions
+from apps import figures
 from apps.dashboard.markup import Markup, Tone, badge, banner, box, html
-from apps.dashboard.memory import RunMemory
+from apps.memory import market_questions, questions
+from apps.memory.run_memory import RunMemory
 from recorder.runs import Manifest, Status
 
 CARDS_EVERY_S = 0.5

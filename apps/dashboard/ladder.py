@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from apps.dashboard import figures
+from apps import figures
 from apps.dashboard.markup import Column, Markup, empty, table
-from apps.dashboard.memory import Row
+from apps.memory.run_memory import Row
 
 
 def ladder(levels: Sequence[Row], places: int) -> Markup:

@@ -4,14 +4,16 @@ import json
 
 import streamlit as st
 
-from apps.dashboard import charts, figures, market_questions
+from apps import figures
+from apps.dashboard import charts
 from apps.dashboard.explaining import trades_table
 from apps.dashboard.heading import CHARTS_EVERY_S
 from apps.dashboard.ladder import ladder
 from apps.dashboard.markup import Column, Markup, box, empty, table, title, toned
-from apps.dashboard.memory import RunMemory
 from apps.dashboard.moment import slide
 from apps.dashboard.picking import pick
+from apps.memory import market_questions
+from apps.memory.run_memory import RunMemory
 from recorder.problems import Problem
 from recorder.tape import Tape
 

@@ -1,6 +1,6 @@
 """What the pages ask of a moment of a run, by name: everything as it was at `ts`, ns UTC, from the ledger."""
 
-from apps.dashboard.memory import Row, RunMemory
+from apps.memory.run_memory import Row, RunMemory
 
 
 def desks_at(run: RunMemory, ts: int) -> list[Row]:

@@ -4,7 +4,8 @@ import time
 
 import streamlit as st
 
-from apps.dashboard import charts, figures, market_questions, questions
+from apps import figures
+from apps.dashboard import charts
 from apps.dashboard.heading import CARDS_EVERY_S, CHARTS_EVERY_S
 from apps.dashboard.markup import (
     Column,
@@ -21,9 +22,10 @@ from apps.dashboard.markup import (
     tone_of,
     toned,
 )
-from apps.dashboard.memory import Row, RunMemory, currency
 from apps.dashboard.palette import QUIET, colors
 from apps.dashboard.status import status_cell
+from apps.memory import market_questions, questions
+from apps.memory.run_memory import Row, RunMemory, currency
 
 SPARK_POINTS = 60
 FILLS_SHOWN = 12

@@ -10,8 +10,8 @@ from streamlit.delta_generator import DeltaGenerator
 from apps.dashboard import compare, console, decisions, market, overview, runs, strategy, time_travel
 from apps.dashboard.heading import heading
 from apps.dashboard.markup import STYLE, box, empty
-from apps.dashboard.memory import RunMemory
 from apps.dashboard.runs_known import first_choice, home, memory_of, path_of, run_names
+from apps.memory.run_memory import RunMemory
 
 LOOK_EVERY_S = 1.0
 ICON = Path(__file__).with_name("icon.svg")

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from apps.dashboard import figures
+from apps import figures
 from apps.dashboard.heading import state_of
 from apps.dashboard.markup import banner, box, empty, title, toned
 from apps.dashboard.runs_known import forget, home, known_runs

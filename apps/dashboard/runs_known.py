@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from apps.dashboard.choice import CHOSEN, HOME
-from apps.dashboard.memory import RunMemory
+from apps.memory.run_memory import RunMemory
 from recorder.runs import Run, list_runs
 
 

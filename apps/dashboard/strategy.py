@@ -5,14 +5,16 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from apps.dashboard import charts, figures, market_questions, questions
+from apps import figures
+from apps.dashboard import charts
 from apps.dashboard.heading import CARDS_EVERY_S, CHARTS_EVERY_S
 from apps.dashboard.markup import Column, Markup, banner, box, card, cards, empty, html, table, title, tone_of, toned
-from apps.dashboard.memory import Row, RunMemory, currency
 from apps.dashboard.palette import DOWN, QUIET, UP
 from apps.dashboard.parts import PARTS
 from apps.dashboard.picking import pick
 from apps.dashboard.strategy_tables import open_orders_table, positions_table, rejections_table, trips_table
+from apps.memory import market_questions, questions
+from apps.memory.run_memory import Row, RunMemory, currency
 
 TRIPS_SHOWN = 50
 RATIOS_EVERY_S = 10.0

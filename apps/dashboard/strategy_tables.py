@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from apps.dashboard import figures, market_questions, questions
+from apps import figures
 from apps.dashboard.markup import Column, Markup, empty, table, tone_of, toned
-from apps.dashboard.memory import Row, RunMemory, currency
+from apps.memory import market_questions, questions
+from apps.memory.run_memory import Row, RunMemory, currency
 
 
 def positions_table(run: RunMemory, name: str) -> Markup:

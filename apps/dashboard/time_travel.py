@@ -2,14 +2,16 @@
 
 import streamlit as st
 
-from apps.dashboard import charts, figures, market_questions, moments, questions
+from apps import figures
+from apps.dashboard import charts, moments
 from apps.dashboard.ladder import ladder
 from apps.dashboard.markup import Column, Markup, box, dot, empty, html, table, title, tone_of, toned
-from apps.dashboard.memory import RunMemory, currency
 from apps.dashboard.moment import from_address, slide
 from apps.dashboard.palette import colors
 from apps.dashboard.picking import pick
 from apps.dashboard.strategy_tables import orders_table
+from apps.memory import market_questions, questions
+from apps.memory.run_memory import RunMemory, currency
 
 SPEEDS = ("1×", "5×", "20×", "100×")
 FRAME_S = 0.5

@@ -1,7 +1,7 @@
 """What the pages ask of a run's tape, by name. Times are int64 ns UTC, prices quote currency per base unit."""
 
-from apps.dashboard.memory import Row, RunMemory
-from apps.dashboard.questions import POINTS
+from apps.memory.questions import POINTS
+from apps.memory.run_memory import Row, RunMemory
 
 TROUBLE = frozenset({"disconnected", "gap", "checksum", "stale", "crossed", "trade_gap", "rejected"})
 """Events of the feed which mean that something went wrong."""

@@ -1,6 +1,6 @@
 """What the pages ask about decisions, by name: what strategies wanted, what became of it, what they saw."""
 
-from apps.dashboard.memory import Row, RunMemory
+from apps.memory.run_memory import Row, RunMemory
 
 OUTCOMES = ("all", "carried out", "refused")
 

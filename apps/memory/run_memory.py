@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from apps.dashboard.ledger_memory import LedgerMemory
-from apps.dashboard.tape_memory import TapeMemory
+from apps.memory.ledger_memory import LedgerMemory
+from apps.memory.tape_memory import TapeMemory
 from apps.queries import in_memory
 from recorder.problems import Problem
 from recorder.runs import Manifest, Status, read_status
@@ -37,13 +37,18 @@ class RunMemory:
 
     What was read once stays: a run whose folder disappears can still be looked at.
 
+    with_tape:  without it only the ledger is read: there are no ticks.
+    threads:    that may answer a query; None for one a core.
+
     manifest:  None until there was one to read.
     news_at:   when something new was found, by the monotonic clock.
     problem:   why the run cannot be read, or cannot any more; empty where it can.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, with_tape: bool = True, threads: int | None = None) -> None:
         self.path = path
+        self._with_tape = with_tape
+        self._threads = threads
         self.manifest: Manifest | None = None
         self.status: Status | None = None
         self.problem = ""
@@ -139,7 +144,7 @@ class RunMemory:
             self._being_asked.discard(sql)
 
     def _begin(self) -> None:
-        self._con = in_memory()
+        self._con = in_memory(self._threads)
         self.ledger = LedgerMemory(self._con)
         self.tape = TapeMemory(self._con)
         self._answers.clear()
@@ -155,7 +160,7 @@ class RunMemory:
             has_events = self.ledger.take(self.path, manifest)
             # A run that was killed never came to say where its tape ends: there too, what is there counts.
             is_open = status in ("running", "crashed")
-            has_ticks = self.tape.take(self.path, manifest, is_open=is_open)
+            has_ticks = self._with_tape and self.tape.take(self.path, manifest, is_open=is_open)
             self._ledger_news += has_events or is_new
             self._tape_news += has_ticks or is_new
             if has_events or has_ticks or is_new:

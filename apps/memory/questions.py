@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from apps.dashboard.memory import Row, RunMemory
+from apps.memory.run_memory import Row, RunMemory
 
 METRICS_GOOD_S = 10.0
 POINTS = 400
@@ -42,6 +42,11 @@ def newest_fills(run: RunMemory, count: int, strategy: str = "") -> list[Row]:
 def positions(run: RunMemory, strategy: str = "") -> list[Row]:
     """What is held now, with the latest known middle of the market and the unrealized P&L there."""
     return run.ask(_POSITIONS, {"strategy": strategy})
+
+
+def holdings(run: RunMemory) -> dict[str, str]:
+    """Quantity and symbol of each desk's open positions, in a line for a reader, by its name."""
+    return {row["strategy"]: row["holds"] for row in run.ask(_HOLDINGS, of="ledger")}
 
 
 def open_orders(run: RunMemory, strategy: str = "") -> list[Row]:
@@ -171,6 +176,13 @@ SELECT strategy, symbol, if(position > 0, 'long', 'short') AS side, abs(position
     (cost / position)::DOUBLE AS entry_price, mid, position::DOUBLE * mid AS value,
     position::DOUBLE * mid - cost::DOUBLE AS unrealized, realized, ts
 FROM held LEFT JOIN touch USING (symbol) WHERE position <> 0 ORDER BY strategy, symbol
+"""
+
+_HOLDINGS = """
+SELECT strategy, string_agg(
+    rtrim(rtrim(position::VARCHAR, '0'), '.') || ' ' || symbol, ', ' ORDER BY symbol
+) AS holds
+FROM positions_now WHERE position <> 0 GROUP BY strategy
 """
 
 _OPEN_ORDERS = """
