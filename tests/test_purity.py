@@ -130,6 +130,7 @@ def test_ruff_refuses_what_the_engine_may_not_touch(line: str) -> None:
         ("apps/session.py", "import pyarrow", "pyarrow lives in"),
         ("apps/session.py", "import duckdb", "duckdb lives in"),
         ("apps/session.py", "import strategies.idea", "Nothing imports a strategy"),
+        ("apps/memory/questions.py", "import apps.screen", "A run in memory knows nobody who looks at it"),
         ("strategies/peek.py", "import recorder.feed", "A strategy knows the engine"),
     ],
 )
@@ -164,6 +165,10 @@ def a_house(root: Path) -> None:
         "apps/__init__.py": "",
         "apps/cli.py": "import typer\nimport apps.queries\nimport recorder.feed",
         "apps/queries.py": "import duckdb",
+        "apps/memory/__init__.py": "import apps.queries",
+        "apps/board.py": "import apps.memory",
+        "apps/screen.py": "import apps.board",
+        "apps/dashboard/__init__.py": "import streamlit\nimport apps.memory",
         "strategies/idea.py": "import talipp\nimport engine",
     }
     for name, text in files.items():
