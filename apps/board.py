@@ -11,7 +11,6 @@ import time
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
@@ -20,6 +19,8 @@ from apps.memory.run_memory import Row, RunMemory
 
 LOOK_EVERY_S = 1.0
 """Looks are at least so far apart, and only one is under way."""
+RESTART_AFTER_S = 10.0
+"""A process that was started and has ended is followed by another one so long after its start, at the soonest."""
 
 CURVE_POINTS = 40
 """Stretches of the run of which a sparkline has a value each."""
@@ -102,70 +103,91 @@ _LEADERBOARD = [name for name in DeskRow.__struct_fields__ if name not in ("hold
 class BoardProcess:
     """Asks for the board of a run again and again, and never waits for it. It ends with whoever started it.
 
+    Whatever ends the process that is asked, a new one takes its place after a while, and the board says so meanwhile.
+
     latest:  the newest board, None before the first.
     """
 
     def __init__(self, run: Path) -> None:
         self.latest: Board | None = None
+        self._run = run
+        self._process: subprocess.Popen[bytes] | None = None
         self._unread = b""
-        self._asked_at: float | None = None
+        self._started_at = self._asked_at = float("-inf")
         self._is_waiting = False
-        # In a session of its own: Ctrl+C at the terminal is meant for the one that trades. -P: where the user stands
-        # there may be a folder of that name.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "apps.board", str(run)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        os.set_blocking(self.answers, False)
         self.poll()
 
     @property
-    def pid(self) -> int:
-        """The number of the process."""
-        return self._process.pid
+    def pid(self) -> int | None:
+        """The number of the process, None where there is none at the moment."""
+        return None if self._process is None else self._process.pid
 
     @property
     def answers(self) -> int:
         """A descriptor that can be read where there is something for `poll`."""
-        return _open(self._process.stdout).fileno()
+        assert self._process is not None and self._process.stdout is not None
+        return self._process.stdout.fileno()
 
     def poll(self) -> None:
         """Take in what was answered, and ask again where it is time."""
-        with suppress(BlockingIOError):
+        now = time.monotonic()
+        if self._process is None and now - self._started_at >= RESTART_AFTER_S:
+            self._started_at = now
+            self._start()
+        if self._process is None or self._take():
+            return
+        if not self._is_waiting and now - self._asked_at >= LOOK_EVERY_S:
+            self._asked_at, self._is_waiting = now, True
+            assert self._process.stdin is not None
+            with suppress(BrokenPipeError):  # its end is seen where its answers are read
+                os.write(self._process.stdin.fileno(), b"\n")
+
+    def close(self) -> None:
+        """Let it end. Whatever it was about to answer is not waited for. Without effect the second time."""
+        if self._process is not None:
+            self._end(self._process)
+
+    def _start(self) -> None:
+        # In a session of its own: Ctrl+C at the terminal is meant for the one that trades. -P: where the user stands
+        # there may be a folder of that name.
+        command = [sys.executable, "-P", "-m", "apps.board", str(self._run)]
+        pipe, null = subprocess.PIPE, subprocess.DEVNULL
+        try:
+            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=null, start_new_session=True)
+        except OSError as error:
+            self._say(f"nobody can be asked: {error.strerror or error}")
+            return
+        os.set_blocking(self.answers, False)
+        self._unread, self._is_waiting = b"", False
+
+    def _take(self) -> bool:
+        """What was answered; whether that was the end of it."""
+        try:
             while data := os.read(self.answers, 1 << 20):
                 *lines, self._unread = (self._unread + data).split(b"\n")
                 for line in lines:
                     self.latest = msgspec.json.decode(line, type=Board)
                     self._is_waiting = False
-            self._has_ended()
-            return
-        now = time.monotonic()
-        if not self._is_waiting and (self._asked_at is None or now - self._asked_at >= LOOK_EVERY_S):
-            self._asked_at, self._is_waiting = now, True
-            with suppress(BrokenPipeError):  # its end is seen where its answers are read
-                os.write(_open(self._process.stdin).fileno(), b"\n")
+        except BlockingIOError:
+            return False
+        assert self._process is not None
+        self._say(f"whoever is asked for it has ended (exit code {self._end(self._process)})")
+        return True
 
-    def close(self) -> None:
-        """Let it end. Whatever it was about to answer is not waited for."""
-        _open(self._process.stdin).close()
-        _open(self._process.stdout).close()
+    def _end(self, process: "subprocess.Popen[bytes]") -> int:
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):
+                pipe.close()
+        self._process = None
         try:
-            self._process.wait(_END_S)
+            return process.wait(_END_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            process.kill()
+            return process.wait()
 
-    def _has_ended(self) -> None:
-        problem = f"whoever asks for it has ended (exit code {self._process.wait()})"
+    def _say(self, problem: str) -> None:
         self.latest = msgspec.structs.replace(self.latest or Board(desks=[], fills=[]), problem=problem)
-
-
-def _open(pipe: IO[bytes] | None) -> IO[bytes]:
-    assert pipe is not None
-    return pipe
 
 
 def main(path: Path) -> None:

@@ -88,8 +88,12 @@ class PartMaker:
 
 def assembler_after(parts: Sequence[Part], header: LogHeader) -> Assembler:
     """An assembler for the log behind some parts of its recording, which knows what was known at their end."""
-    if parts and (known := recalled(parts[-1], header.venue, header.symbols)) is not None:
-        return known
+    known = recalled(parts[-1], header.venue, header.symbols) if parts else None
+    return known or decoded_again(parts, header)
+
+
+def decoded_again(parts: Sequence[Part], header: LogHeader) -> Assembler:
+    """The same, found by taking in the frames of the parts once more."""
     assembler = Assembler(header.venue, header.symbols)
     for record in _records_of(parts):
         assembler.take(record)

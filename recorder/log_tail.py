@@ -11,7 +11,7 @@ from recorder.assembly import Assembled, Assembler
 from recorder.frame_log import LogHeader, LogProblem, read_header, read_more
 from recorder.known import recalled
 from recorder.log_folder import LOG, SEALED, part_name, parts_of
-from recorder.log_parts import assembler_after, sealed_before
+from recorder.log_parts import decoded_again, sealed_before
 from recorder.tape_columns import FLOATS, SCHEMA
 
 WARM_ROWS_MAX = 300_000
@@ -71,7 +71,7 @@ class LogTail:
         known = recalled(before[-1], header.venue, header.symbols) if before else None
         rows = sum(group.header.rows for part in before for group in part.groups)
         self._knows_books = known is not None or rows <= WARM_ROWS_MAX
-        self._assembler = known or assembler_after(before if self._knows_books else [], header)
+        self._assembler = known or decoded_again(before if self._knows_books else [], header)
 
     def _move_on(self) -> None:
         """To the next log; where that has been sealed already, to the first that has not."""

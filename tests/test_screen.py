@@ -22,8 +22,8 @@ from rich.console import Console
 from apps.board import Board, BoardProcess, DeskRow, FillRow, board
 from apps.figures import fixed, percent, signed
 from apps.memory.run_memory import RunMemory
+from apps.picture import picture, sparkline
 from apps.queries import open_run, table
-from apps.screen import picture, sparkline
 from apps.standing import Standing, SymbolStanding
 from tests.commands import PATIENT, REPOSITORY, WSPT, Place
 
@@ -318,8 +318,50 @@ def test_a_board_whose_process_is_gone_says_so_and_keeps_what_it_had(finished: P
     asked.poll()
 
     assert asked.latest.desks == a_board().desks
-    assert asked.latest.problem == "whoever asks for it has ended (exit code -9)"
+    assert asked.latest.problem == "whoever is asked for it has ended (exit code -9)"
     asked.close()
+
+
+def test_a_board_whose_process_is_gone_asks_another_one(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.board.RESTART_AFTER_S", 0.0)
+    asked = BoardProcess(finished)
+    first = asked.pid
+    os.kill(first or 0, signal.SIGKILL)
+    select.select([asked.answers], [], [], 60.0)
+    asked.poll()
+    assert asked.pid is None
+
+    given_up = time.monotonic() + 60
+    while asked.latest is None or asked.latest.problem:
+        assert time.monotonic() < given_up
+        asked.poll()
+        select.select([asked.answers], [], [], 1.0)
+    second = asked.pid
+    asked.close()
+
+    assert second not in (None, first)
+    assert [desk.name for desk in asked.latest.desks] == ["eager"]
+
+
+def test_a_board_for_which_nobody_can_be_started_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "no python"))
+
+    asked = BoardProcess(tmp_path)
+
+    assert asked.latest == Board(desks=[], fills=[], problem="nobody can be asked: No such file or directory")
+    asked.poll()
+    asked.close()
+
+
+def test_a_long_curve_is_drawn_from_its_beginning_to_its_end_where_there_is_little_room() -> None:
+    [desk, _] = a_board().desks
+    rising = a_board(desks=[msgspec.structs.replace(desk, curve=[float(value) for value in range(40)])])
+
+    [row] = [line for line in drawn(a_standing(), rising, 100).splitlines() if line.startswith("ema  ")]
+
+    assert "▁" in row
+    assert "█" in row
+    assert sum(row.count(block) for block in "▁▂▃▄▅▆▇█") == 16
 
 
 def test_a_board_of_what_is_no_run_says_so(tmp_path: Path) -> None:
