@@ -1,7 +1,6 @@
-"""The board of a run that goes on: its leaderboard, equity curves and newest fills, asked in a process of their own.
+"""The board of a run that goes on: its leaderboard, equity curves and newest fills, asked of another process.
 
-They are the dashboard's queries, over what is on disk. A session that receives messages has no time for them, so that
-this process, which is of low priority and keeps the run in its own memory, answers whenever it is told to look.
+A session that receives messages has no time for queries, nor room for a database: `apps/board_queries.py` has both.
 """
 
 import os
@@ -14,19 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from apps.memory import questions
-from apps.memory.run_memory import Row, RunMemory
-
 LOOK_EVERY_S = 1.0
 """Looks are at least so far apart, and only one is under way."""
 RESTART_AFTER_S = 10.0
 """A process that was started and has ended is followed by another one so long after its start, at the soonest."""
 
-CURVE_POINTS = 40
-"""Stretches of the run of which a sparkline has a value each."""
-FILLS_SHOWN = 8
-
-_NICENESS = 10
 _END_S = 2.0
 
 
@@ -73,31 +64,6 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
     desks: list[DeskRow]
     fills: list[FillRow]
     problem: str = ""
-
-
-def board(run: RunMemory) -> Board:
-    """The board of a run as it was last looked at."""
-    curves = questions.equity_curves(run, points=CURVE_POINTS)
-    holdings = questions.holdings(run)
-    return Board(
-        desks=[
-            DeskRow(
-                **{name: row[name] for name in _LEADERBOARD},
-                holds=holdings.get(row["name"], ""),
-                curve=[point["value"] for point in curves.get(row["name"], ())],
-            )
-            for row in questions.leaderboard(run)
-        ],
-        fills=[_fill(row) for row in questions.newest_fills(run, FILLS_SHOWN)],
-        problem=run.problem,
-    )
-
-
-def _fill(row: Row) -> FillRow:
-    return FillRow(**{name: row[name] for name in FillRow.__struct_fields__})
-
-
-_LEADERBOARD = [name for name in DeskRow.__struct_fields__ if name not in ("holds", "curve")]
 
 
 class BoardProcess:
@@ -150,7 +116,7 @@ class BoardProcess:
     def _start(self) -> None:
         # In a session of its own: Ctrl+C at the terminal is meant for the one that trades. -P: where the user stands
         # there may be a folder of that name.
-        command = [sys.executable, "-P", "-m", "apps.board", str(self._run)]
+        command = [sys.executable, "-P", "-m", "apps.board_queries", str(self._run)]
         pipe, null = subprocess.PIPE, subprocess.DEVNULL
         try:
             self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=null, start_new_session=True)
@@ -188,18 +154,3 @@ class BoardProcess:
 
     def _say(self, problem: str) -> None:
         self.latest = msgspec.structs.replace(self.latest or Board(desks=[], fills=[]), problem=problem)
-
-
-def main(path: Path) -> None:
-    """Answer every line on stdin with the board of the run, as a line of JSON, until stdin ends."""
-    os.nice(_NICENESS)
-    run = RunMemory(path, with_tape=False, threads=1)
-    with suppress(BrokenPipeError):  # a session that was killed does not listen any more
-        for _ in sys.stdin:
-            run.look()
-            sys.stdout.write(msgspec.json.encode(board(run)).decode() + "\n")
-            sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -19,7 +19,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from apps.board import Board, BoardProcess, DeskRow, FillRow, board
+from apps.board import Board, BoardProcess, DeskRow, FillRow
+from apps.board_queries import board
 from apps.figures import fixed, percent, signed
 from apps.memory.run_memory import RunMemory
 from apps.picture import picture, sparkline
