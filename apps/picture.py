@@ -28,8 +28,10 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 def picture(standing: Standing, board: Board | None, width: int, height: int) -> RenderableType:
     """What there is to see, cut to a terminal of so many columns and rows."""
     parts: list[RenderableType] = [_head(standing)]
-    room = height - 4
-    symbols = standing.symbols[: max(1, min(len(standing.symbols), room // 3))]
+    room = height - 3 - _is_elsewhere(standing)
+    has_desks = board is not None and bool(board.desks)
+    most = min(room // 3, room - 8) if has_desks else room // 3  # the leaderboard goes before a second symbol
+    symbols = standing.symbols[: max(1, most)]
     parts.append(_feed(symbols, len(standing.symbols) - len(symbols)))
     room -= len(symbols) + 4
     if board is None:
@@ -39,7 +41,8 @@ def picture(standing: Standing, board: Board | None, width: int, height: int) ->
         parts += ["", Text(old, "yellow", no_wrap=True, overflow="ellipsis")]
         room -= 2
     if board.desks and room > 3:
-        desks = board.desks[: max(1, min(len(board.desks), room - 6 if room > 9 else room - 2))]
+        most = room - 6 if room > 9 else room - 2 if len(board.desks) <= room - 2 else room - 3
+        desks = board.desks[: max(1, most)]
         parts += ["", _leaderboard(desks, len(board.desks) - len(desks), width)]
         room -= len(desks) + 4
     if board.fills and room > 3:
@@ -62,11 +65,16 @@ def _head(standing: Standing) -> Text:
     head.append(f"  {standing.rate:,.0f}/s  {standing.ticks:,} ticks")
     if standing.reconnects:
         head.append(f"  reconnects {standing.reconnects}", "yellow")
-    if standing.is_foreign and not standing.is_simulated:
+    if _is_elsewhere(standing):
         head.append("\n")
         head.append(f"{standing.url} is not the venue's own address", "yellow")
     head.append("\n")
     return head
+
+
+def _is_elsewhere(standing: Standing) -> bool:
+    """Whether a line says that this is not the venue's own address."""
+    return standing.is_foreign and not standing.is_simulated
 
 
 def _feed(symbols: Sequence[SymbolStanding], more: int) -> Table:
@@ -164,7 +172,9 @@ def _fitting(order: Sequence[_Column], wanted: Sequence[_Column], more: int, wid
     wanted:  the same columns, the most wanted first.
     """
     shown: list[_Column] = []
-    room = width
+    rest = Text(f"and {more} more" if more else "", "dim")
+    extra = max(rest.cell_len - order[0].full, 0)
+    room = width - extra
     for column in wanted:
         if column.is_needed or column.needs + _BETWEEN <= room:
             shown.append(column)
@@ -175,6 +185,7 @@ def _fitting(order: Sequence[_Column], wanted: Sequence[_Column], more: int, wid
             continue
         wide = column.needs + max(min(column.full - column.needs, room), 0)
         room -= wide - column.needs
+        wide += extra if column is order[0] else 0
         justify: Literal["left", "right"] = "right" if column.is_number else "left"
         table.add_column(
             column.name, width=wide, justify=justify, no_wrap=True, overflow="ellipsis", header_style="dim"
@@ -182,7 +193,7 @@ def _fitting(order: Sequence[_Column], wanted: Sequence[_Column], more: int, wid
     for row in zip(*(column.cells for column in order if column in shown), strict=True):
         table.add_row(*row)
     if more:
-        table.add_row(Text(f"and {more} more", "dim"))
+        table.add_row(rest)
     return table
 
 

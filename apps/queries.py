@@ -204,7 +204,9 @@ SELECT seq, ts_recv, venue, symbol, note->>'event' AS event, note, conn FROM tic
 }
 
 
-def open_run(run: Path, manifest: Manifest | None = None, *, with_log: bool = True) -> Connection:
+def open_run(
+    run: Path, manifest: Manifest | None = None, *, with_log: bool = True, memory_most: str | None = None
+) -> Connection:
     """A connection of its own to one run: a view for everything in its ledger and, where it is there, its tape.
 
     Of a run that is still being written, or was killed, they show what was on disk at this moment.
@@ -238,12 +240,14 @@ def open_run(run: Path, manifest: Manifest | None = None, *, with_log: bool = Tr
     manifest:  the run's, where it is at hand.
     with_log:  whether to decode what only the open log of a tape holds that is being recorded; without it the
                tape ends with its last sealed part.
+    memory_most:  what a question may need, such as "2GB": one that needs more is refused, and nothing is put on disk
+               for it. None for most of the machine, and the disk after that.
 
     Raises RunProblem where the ledger is not what the manifest says, QueryProblem where DuckDB cannot read it.
     """
     files = RunFiles(run)
     try:
-        con = _connection(run, files.look(manifest, with_log=with_log))
+        con = _connection(run, files.look(manifest, with_log=with_log), memory_most)
     except BaseException:
         files.close()
         raise
@@ -359,17 +363,20 @@ def create_tape_views(con: Connection, ticks: str) -> None:
     _create(con, _TAPE_VIEWS)
 
 
-def _connection(run: Path, look: Look) -> Connection:
+def _connection(run: Path, look: Look, memory_most: str | None = None) -> Connection:
     if not look.ledger:
         raise RunProblem(f"{run}: expected a ledger, found none yet")
     try:
-        return _views(look.ledger, look.tape, look.manifest)
+        return _views(look.ledger, look.tape, look.manifest, memory_most)
     except duckdb.Error as error:
         raise QueryProblem(f"{run}: {_sentence(error)}") from error
 
 
-def _views(ledger: Sequence[Path], tape: Sequence[Path], manifest: Manifest) -> Connection:
-    con = duckdb.connect(config={"python_enable_replacements": False})
+def _views(ledger: Sequence[Path], tape: Sequence[Path], manifest: Manifest, memory_most: str | None) -> Connection:
+    config: dict[str, Any] = {"python_enable_replacements": False}
+    if memory_most is not None:
+        config |= {"memory_limit": memory_most, "temp_directory": ""}
+    con = duckdb.connect(config=config)
     # Each view reads the files' footers anew otherwise: half of what a leaderboard costs.
     con.execute("SET parquet_metadata_cache = true")
     _lock(con, [*ledger, *tape])

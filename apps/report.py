@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from recorder.passport import RECEIVED, Passport
+from recorder.run_care import read_label
 from recorder.runs import Manifest, Run
 from recorder.tape import Tape
 
@@ -243,7 +244,12 @@ def print_runs(console: Console, runs: Sequence[Run]) -> None:
     """One line a run, the newest first; what is wrong with the broken ones comes after."""
     headings = ["run", "status", "created (UTC)", "tape", "strategies", "ticks", "digest"]
     justify: list[Justify] = ["left", "left", "left", "left", "right", "right", "left"]
-    print_table(console, headings, [_run_row(run) for run in runs], justify)
+    rows = [_run_row(run) for run in runs]
+    labels = [read_label(run.path) for run in runs]
+    if any(labels):
+        headings, justify = [*headings, "label"], [*justify, "left"]
+        rows = [[*row, label] for row, label in zip(rows, labels, strict=True)]
+    print_table(console, headings, rows, justify)
     for run in runs:
         if run.manifest is None:
             _say(console, run.problem)
@@ -264,11 +270,12 @@ def _run_row(run: Run) -> list[str]:
 def runs_json(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """The list that `wspt runs --json` prints."""
     return [
-        {"name": run.name, "path": str(run.path), "problem": run.problem}
+        {"name": run.name, "path": str(run.path), "label": read_label(run.path), "problem": run.problem}
         if run.manifest is None
         else {
             "name": run.name,
             "path": str(run.path),
+            "label": read_label(run.path),
             "status": run.status,
             "kind": run.manifest.kind,
             "created": run.manifest.created,

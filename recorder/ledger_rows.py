@@ -13,4 +13,5 @@ def rows_of(events: Sequence[Event]) -> pa.Table:
     kinds = dict.fromkeys(map(type, events))
     alike = [[event for event in events if type(event) is kind] for kind in kinds]
     tables = [whole_rows(tag_of(type(same[0])), filled_columns(same)) for same in alike]
-    return pa.concat_tables([SCHEMA.empty_table(), *tables])
+    # `SCHEMA.empty_table()` would import pandas, where that is installed.
+    return pa.concat_tables([pa.Table.from_batches([], SCHEMA), *tables])

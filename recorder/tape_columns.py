@@ -38,13 +38,14 @@ SCHEMA = pa.schema(
         pa.field("url", pa.string()),
     ]
 )
-
 """One row a tick. Times are ns UTC; numbers that are not known are null.
 
 `frame` and `url` stand on the first row of a frame only: the bytes as they arrived, and the address of a REST
 answer. Every other column is explained by `engine.ticks.Tick` and `recorder.venues.Frame`.
 """
 
+NO_ROWS = pa.Table.from_batches([], SCHEMA)
+"""A tape's columns, empty. (`SCHEMA.empty_table()` would import pandas, where that is installed.)"""
 
 FLOATS = tuple(field.name for field in SCHEMA if field.type == pa.float64())
 """The columns whose unknown numbers are null on the tape and NaN in a tick."""

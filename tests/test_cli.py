@@ -11,6 +11,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from apps.commands.options import claimed_run
 from apps.importing import simulated_tape
+from recorder.run_care import write_label
 from recorder.runs import read_manifest
 from tests.commands import EAGER, PATIENT, WSPT, Place
 
@@ -405,6 +406,15 @@ def test_runs_lists_the_newest_first_and_broken_ones_last(place: Place, tape: Pa
     shown = place.wspt("runs")
     assert shown.code == 0
     assert said[2]["problem"] in shown.out.splitlines()[-1]
+
+
+def test_runs_shows_what_a_run_was_called(place: Place, tape: Path) -> None:
+    run = place.wspt("replay", tape, "--json").json["run"]
+    assert "label" not in place.wspt("runs").out
+    write_label(place.folder / run, "before the fee change")
+
+    assert "before the fee change" in place.wspt("runs").out
+    assert [known["label"] for known in place.wspt("runs", "--json").json] == ["before the fee change"]
 
 
 def test_runs_says_where_there_are_none(place: Place) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from apps.dashboard import ahead
+from apps.memory.questions import leaderboard
+from apps.memory.run_memory import RunMemory
 from apps.problems import UserProblem
 from recorder.run_care import delete_run, read_label
 from recorder.runs import FORMAT_VERSION, MANIFEST, RunProblem, create_run, read_manifest, write_manifest
@@ -162,6 +165,56 @@ def test_the_console_refuses_a_hostile_query(runs: Path, query: str) -> None:
 
     assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
     assert not list(Path("/tmp").glob("stolen*"))
+
+
+def test_the_console_refuses_what_would_take_all_memory(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "MEMORY_MOST", "20MB")
+
+    with pytest.raises(UserProblem, match="Out of Memory"):
+        asking.ask(str(runs / "two"), "SELECT list(i) FROM range(10_000_000) AS numbers(i)")
+
+
+@pytest.mark.parametrize("chosen", ["two", ""])
+def test_the_run_to_begin_with_is_read_before_anybody_asks(
+    chosen: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(runs / "two", tmp_path / "two")
+    monkeypatch.setenv("WSPT_DASHBOARD_RUNS", str(tmp_path))
+    monkeypatch.setenv("WSPT_DASHBOARD_RUN", chosen)
+    looks: list[Path] = []
+    look = RunMemory.look
+    monkeypatch.setattr(RunMemory, "look", lambda run: (looks.append(run.path), look(run)))
+
+    ahead.read_ahead()
+    run = ahead.memory_ahead(tmp_path / "two")
+
+    assert looks == [tmp_path / "two"]
+    assert {row["name"] for row in leaderboard(run)} == {"eager", "failing"}
+    assert ahead.memory_ahead(tmp_path / "two") is None
+
+
+def test_what_goes_wrong_while_a_run_is_read_ahead_is_said_to_whoever_asks(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(run: RunMemory) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(RunMemory, "look", look)
+    monkeypatch.setenv("WSPT_DASHBOARD_RUN", "two")
+
+    ahead.read_ahead()
+
+    with pytest.raises(ZeroDivisionError):
+        ahead.memory_ahead(runs / "two")
+
+
+def test_nothing_is_read_ahead_where_there_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WSPT_DASHBOARD_RUNS", str(tmp_path))
+    monkeypatch.delenv("WSPT_DASHBOARD_RUN", raising=False)
+
+    ahead.read_ahead()
+
+    assert ahead.memory_ahead(tmp_path) is None
 
 
 def test_the_console_says_in_a_sentence_what_was_wrong(runs: Path) -> None:

@@ -130,6 +130,16 @@ def test_a_picture_fits_the_terminal(width: int, height: int) -> None:
     assert max(map(len, lines)) <= width
 
 
+def test_the_leaderboard_has_its_place_on_a_low_terminal_too() -> None:
+    [desk, _] = a_board().desks
+
+    shown = drawn(a_standing(), a_board(desks=[desk] * 5), 80, 12)
+
+    assert "and 1 more" in shown.splitlines()[5]
+    assert shown.count("101.50") == 1
+    assert "and 4 more" in shown
+
+
 def test_a_curve_is_drawn_from_its_lowest_to_its_highest_value() -> None:
     assert sparkline([1.0, 2.0, 3.0, 8.0]) == "▁▂▃█"
     assert sparkline([5.0, 5.0]) == "▄▄"

@@ -12,6 +12,8 @@ from recorder.answers import parquet_bytes
 
 SECONDS_MOST = 30.0
 ROWS_MOST = 100_000
+MEMORY_MOST = "2GB"
+"""A question that needs more is refused: a session may be running on the same machine."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +35,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 def ask(run: str, sql: str) -> Answer:
     """The answer of one SELECT. Raises UserProblem for anything else, and for what takes too long."""
     began = time.perf_counter()
-    con = open_run(Path(run))
+    con = open_run(Path(run), memory_most=MEMORY_MOST)
     watch = threading.Timer(SECONDS_MOST, con.interrupt)
     watch.start()
     try:

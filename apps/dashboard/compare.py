@@ -7,8 +7,9 @@ import streamlit as st
 
 from apps import figures
 from apps.dashboard import charts
+from apps.dashboard.choice import path_of
 from apps.dashboard.markup import Column, Markup, box, empty, html, table, title, tone_of, toned
-from apps.dashboard.runs_known import memory_of, path_of, run_names
+from apps.dashboard.runs_known import memory_of, run_names
 from apps.memory import decision_questions, questions
 from apps.memory.run_memory import Row, RunMemory, currency
 

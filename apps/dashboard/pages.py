@@ -8,9 +8,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from apps.dashboard import compare, console, decisions, market, overview, runs, strategy, time_travel
+from apps.dashboard.choice import home, path_of
 from apps.dashboard.heading import heading
 from apps.dashboard.markup import STYLE, box, empty
-from apps.dashboard.runs_known import first_choice, home, memory_of, path_of, run_names
+from apps.dashboard.runs_known import first_choice, memory_of, run_names
 from apps.memory.run_memory import RunMemory
 
 LOOK_EVERY_S = 1.0

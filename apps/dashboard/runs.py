@@ -6,9 +6,10 @@ from typing import Any
 import streamlit as st
 
 from apps import figures
+from apps.dashboard.choice import home
 from apps.dashboard.heading import state_of
 from apps.dashboard.markup import banner, box, empty, title, toned
-from apps.dashboard.runs_known import forget, home, known_runs
+from apps.dashboard.runs_known import forget, known_runs
 from apps.dashboard.verifying import Verification
 from recorder.problems import Problem
 from recorder.run_care import LABEL_MAX, delete_run, read_label, write_label

@@ -66,15 +66,17 @@ WITH candidate AS (FROM telling UNION ALL FROM new_marks), opened AS (
     SELECT strategy, min(seq) AS seq FROM facts WHERE type = 'PortfolioOpened' GROUP BY strategy
 ), followed AS (
     SELECT strategy, seq, equity FROM candidate
-    UNION SELECT strategy, seq, cash FROM facts WHERE type = 'PortfolioOpened'
+    UNION ALL SELECT strategy, seq, cash FROM facts WHERE type = 'PortfolioOpened'
 ), fallen AS (
-    SELECT *, max(equity) OVER desk AS peak, arg_max(seq, equity) OVER desk AS peak_seq FROM followed
-    WINDOW desk AS (PARTITION BY strategy ORDER BY seq)
-), worth AS (
-    SELECT strategy, arg_max(seq, if(peak > 0, (peak - equity)::DOUBLE / peak::DOUBLE, 0)) AS trough_seq,
-        arg_max(peak_seq, if(peak > 0, (peak - equity)::DOUBLE / peak::DOUBLE, 0)) AS before_seq,
+    SELECT *, max(equity) OVER (PARTITION BY strategy ORDER BY seq ROWS UNBOUNDED PRECEDING) AS peak FROM followed
+), depth AS (
+    SELECT strategy, arg_max({seq: seq, peak: peak}, if(peak > 0, (peak - equity)::DOUBLE / peak::DOUBLE, 0)) AS trough,
         arg_max(seq, equity) AS top_seq, max(seq) AS last_seq
     FROM fallen GROUP BY strategy
+), worth AS (
+    SELECT strategy, min(seq) AS before_seq, any_value(trough.seq) AS trough_seq, any_value(top_seq) AS top_seq,
+        any_value(last_seq) AS last_seq
+    FROM depth JOIN followed USING (strategy) WHERE equity = trough.peak GROUP BY strategy
 )
 SELECT candidate.* FROM candidate JOIN worth USING (strategy) LEFT JOIN opened USING (strategy)
 WHERE candidate.seq IN (trough_seq, before_seq, top_seq, last_seq) AND candidate.seq IS DISTINCT FROM opened.seq

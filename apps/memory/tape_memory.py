@@ -8,7 +8,7 @@ from apps.queries import Connection, create_tape_views, done, files_in_sql
 from recorder.log_tail import LogTail
 from recorder.runs import Manifest, RunProblem, tape_paths
 from recorder.tape import Tape, TapeProblem
-from recorder.tape_columns import SCHEMA
+from recorder.tape_columns import NO_ROWS
 
 BARS_WANTED = 5_000
 """Bars a symbol at least, over a whole tape: charts are made of them, so that they do not read ten million rows."""
@@ -88,7 +88,7 @@ class TapeMemory:
         self._first = self._upto = self._stop = 0
         self._tail: LogTail | None = None
         self._thread: threading.Thread | None = None
-        con.register("arriving", SCHEMA.empty_table())
+        con.register("arriving", NO_ROWS)
         done(con, _TABLES)
         con.unregister("arriving")
         self._create_views()
