@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ _NUMBERS = (*TRADE_COLUMNS, *QUOTE_COLUMNS)
 BATCH_ROWS = 262_144
 """Rows that are held in memory at a time."""
 
+_COARSE = {"ms": 1_000_000, "us": 1_000}
+_CRYPTO_NS = (1_230_768_000_000_000_000, 4_102_444_800_000_000_000)
+"""From the first Bitcoin, 2009, to 2100. The same times in ms or us, taken for ns, are of the first weeks of 1970."""
+
 SIDES: dict[str, int] = {
     **{"buy": BUY, "b": BUY, "1": BUY, "+1": BUY, "1.0": BUY},
     **{"sell": SELL, "s": SELL, "-1": SELL, "-1.0": SELL},
@@ -38,10 +43,10 @@ _Bools = npt.NDArray[np.bool_]
 def ticks_table(path: str | Path) -> "TicksTable":
     """The rows of a plain table as rows of a tape.
 
-    Columns: `ts` (ns UTC, or an Arrow timestamp) and `symbol`; `price`, `size` and perhaps `side` for trades; `bid`,
-    `bid_size`, `ask`, `ask_size` for quotes. Other columns are not read. A file may hold both: a row is a trade where
-    it has a price or a size, a quote where it has a bid or an ask, and first the quote and then the trade where it
-    has both. NaN counts as nothing, like null.
+    Columns: `ts` (ns UTC, or an Arrow timestamp; ms and us of our times are recognized, and refused) and `symbol`;
+    `price`, `size` and perhaps `side` for trades; `bid`, `bid_size`, `ask`, `ask_size` for quotes. Other columns are
+    not read. A file may hold both: a row is a trade where it has a price or a size, a quote where it has a bid or an
+    ask, and first the quote and then the trade where it has both. NaN counts as nothing, like null.
 
     Raises ImportProblem for a file that is missing, damaged, empty, or has other columns or types than these; what
     can be known only while reading is raised by the iteration.
@@ -173,7 +178,15 @@ class _Columns:
             row = self._first_row + pc.index(pc.is_null(column), True).as_py() + 1
             raise ImportProblem(f"{self._path}: ts: expected a time in every row, found none in row {row}")
         times: _Ints = column.to_numpy(zero_copy_only=False)
+        if not self._first_row:
+            self._check_unit(int(times[0]))
         return times
+
+    def _check_unit(self, ts: int) -> None:
+        for unit, ns in _COARSE.items():
+            if _CRYPTO_NS[0] <= ts * ns <= _CRYPTO_NS[1]:
+                day = datetime.fromtimestamp(ts * ns // 1_000_000_000, UTC).date()
+                raise self._problem("ts", "whole ns since 1970", f"{ts}, which is {day} in {unit}")
 
     def _numbers(self, name: str) -> _Floats:
         if name not in self._batch.schema.names:
