@@ -108,6 +108,7 @@ def run_session(session: Session, watcher: Watcher) -> Manifest | None:
     venue never could be reached, or knows nothing of what was asked for.
     """
     with ExitStack() as held:
+        held.enter_context(_ended_by_sigterm())
         past = None
         if session.run is not None:
             if not session.resumes:
@@ -118,6 +119,16 @@ def run_session(session: Session, watcher: Watcher) -> Manifest | None:
                 past = take_up(session.run)
         publisher = held.enter_context(Publisher(session.publish)) if session.publish else None
         return asyncio.run(_run(session, past, watcher, publisher))
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Until the session minds its signals itself, SIGTERM is an interruption: what was begun is taken back."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _unmake(run: Path, kind: type[BaseException] | None, *error: object) -> None:

@@ -27,9 +27,8 @@ LEVELS: Mapping[str, str] = MappingProxyType(
 )
 """Of an event; all others are `info`."""
 
-UNTOLD = frozenset(
-    ("crossed", "subscribed", "unsubscribed", "rotated", "sealed", "strategy_failed", "started", "stopped", "failed")
-)
+_TOLD_ELSEWHERE = ("rotated", "sealed", "strategy_failed", "started", "resumed", "stopped", "failed")
+UNTOLD = frozenset({"crossed", "subscribed", "unsubscribed", *_TOLD_ELSEWHERE})
 """Events for the file alone: too many to read, no news to whoever began it, or told elsewhere in more words."""
 
 UNLOGGED = frozenset({"clock", "instrument"})

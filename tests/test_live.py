@@ -1,6 +1,7 @@
 """A session over a real socket, and the proof that its tape gives the same history again."""
 
 import json
+import os
 import signal
 import socket
 import time
@@ -8,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from apps import live
 from apps.importing import simulated_tape
 from recorder.tape import Tape
+from recorder.venues.profiles import PROFILES
 from tests.commands import EAGER, Place
+from tests.sessions import Looking
 
 RAISING = '''"""Fails in the middle of a session."""
 
@@ -40,6 +44,23 @@ def place(tmp_path: Path) -> Place:
     place.strategy("eager")
     place.strategy("raising", RAISING)
     return place
+
+
+def test_a_session_that_is_ended_while_it_begins_leaves_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def beginning(*arguments: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(live, "_run", beginning)
+    before = signal.getsignal(signal.SIGTERM)
+    session = live.Session(
+        profile=PROFILES["kraken"], symbols=["BTC/USD"], tape=tmp_path / "tape", run=tmp_path / "run"
+    )
+
+    with pytest.raises(KeyboardInterrupt):
+        live.run_session(session, Looking(lambda recording, trading: None))
+
+    assert not (tmp_path / "run").exists()
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def a_session(place: Place, *words: str | Path) -> dict[str, object]:
