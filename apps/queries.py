@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
@@ -203,9 +203,17 @@ SELECT seq, ts_recv, venue, symbol, note->>'event' AS event, note, conn FROM tic
     **metric_views.TAPE_VIEWS,
 }
 
+ALL_VIEWS = frozenset({"ticks", *_LEDGER_VIEWS, *_TAPE_VIEWS})
+_WORD = re.compile(r"\w+")
+
 
 def open_run(
-    run: Path, manifest: Manifest | None = None, *, with_log: bool = True, memory_most: str | None = None
+    run: Path,
+    manifest: Manifest | None = None,
+    *,
+    with_log: bool = True,
+    memory_most: str | None = None,
+    only_for: str | None = None,
 ) -> Connection:
     """A connection of its own to one run: a view for everything in its ledger and, where it is there, its tape.
 
@@ -242,12 +250,13 @@ def open_run(
                tape ends with its last sealed part.
     memory_most:  what a question may need, such as "2GB": one that needs more is refused, and nothing is put on disk
                for it. None for most of the machine, and the disk after that.
+    only_for:  the one query that will be asked: views that it is not made of are left out, which saves their time.
 
     Raises RunProblem where the ledger is not what the manifest says, QueryProblem where DuckDB cannot read it.
     """
     files = RunFiles(run)
     try:
-        con = _connection(run, files.look(manifest, with_log=with_log), memory_most)
+        con = _connection(run, files.look(manifest, with_log=with_log), memory_most, only_for)
     except BaseException:
         files.close()
         raise
@@ -348,31 +357,37 @@ def done(con: Connection, sql: str) -> list[tuple[Any, ...]]:
     return con.execute(sql).fetchall()
 
 
-def create_ledger_views(con: Connection) -> None:
+def create_ledger_views(con: Connection, wanted: Container[str] = ALL_VIEWS) -> None:
     """The views that `open_run` has of a ledger, over whatever is called `events` there."""
     con.execute(_IN_DESK_CURRENCY)
-    _create(con, _LEDGER_VIEWS)
+    _create(con, _LEDGER_VIEWS, wanted)
 
 
-def create_tape_views(con: Connection, ticks: str) -> None:
+def create_tape_views(con: Connection, ticks: str, wanted: Container[str] = ALL_VIEWS) -> None:
     """The views that `open_run` has of a tape, `ticks` made of a relation with the columns of a tape."""
     con.execute(f"""
         CREATE OR REPLACE VIEW ticks AS
         SELECT * EXCLUDE (frame, url) REPLACE (CASE kind {_when_kinds()} END AS kind) FROM {ticks}
     """)
-    _create(con, _TAPE_VIEWS)
+    _create(con, _TAPE_VIEWS, wanted)
 
 
-def _connection(run: Path, look: Look, memory_most: str | None = None) -> Connection:
+def _connection(run: Path, look: Look, memory_most: str | None = None, only_for: str | None = None) -> Connection:
     if not look.ledger:
         raise RunProblem(f"{run}: expected a ledger, found none yet")
     try:
-        return _views(look.ledger, look.tape, look.manifest, memory_most)
+        return _views(look.ledger, look.tape, look.manifest, memory_most, only_for)
     except duckdb.Error as error:
         raise QueryProblem(f"{run}: {_sentence(error)}") from error
 
 
-def _views(ledger: Sequence[Path], tape: Sequence[Path], manifest: Manifest, memory_most: str | None) -> Connection:
+def _views(
+    ledger: Sequence[Path],
+    tape: Sequence[Path],
+    manifest: Manifest,
+    memory_most: str | None,
+    only_for: str | None,
+) -> Connection:
     config: dict[str, Any] = {"python_enable_replacements": False}
     if memory_most is not None:
         config |= {"memory_limit": memory_most, "temp_directory": ""}
@@ -382,12 +397,23 @@ def _views(ledger: Sequence[Path], tape: Sequence[Path], manifest: Manifest, mem
     _lock(con, [*ledger, *tape])
     # A ledger has the columns that there were when it was written; what came later is null in it.
     con.execute(f"CREATE VIEW events AS {_no_events()} UNION ALL BY NAME FROM read_parquet({files_in_sql(ledger)})")
-    create_ledger_views(con)
+    wanted = ALL_VIEWS if only_for is None else _views_in(only_for)
+    create_ledger_views(con, wanted)
     stop_seq = manifest.tape.stop_seq if manifest.status != "running" else _INT64_MAX
-    if tape:
+    if tape and wanted & {"ticks", *_TAPE_VIEWS}:
         rows = f"read_parquet({files_in_sql(tape)}) WHERE seq >= {manifest.tape.first_seq} AND seq < {stop_seq}"
-        create_tape_views(con, rows)
+        create_tape_views(con, rows, wanted)
     return con
+
+
+def _views_in(sql: str) -> frozenset[str]:
+    """The views that a query names, and those that they are made of."""
+    texts, found, new = {"ticks": "", **_LEDGER_VIEWS, **_TAPE_VIEWS}, set[str](), {sql}
+    while new:
+        names = {name for text in new for name in _WORD.findall(text.lower()) if name in texts}
+        new = {texts[name] for name in names - found}
+        found |= names
+    return frozenset(found)
 
 
 def _no_events() -> str:
@@ -404,9 +430,10 @@ def _lock(con: Connection, files: Iterable[Path]) -> None:
     con.execute("SET lock_configuration = true")
 
 
-def _create(con: Connection, views: dict[str, str]) -> None:
+def _create(con: Connection, views: dict[str, str], wanted: Container[str]) -> None:
     for name, sql in views.items():
-        con.execute(f"CREATE OR REPLACE VIEW {name} AS {sql}")
+        if name in wanted:
+            con.execute(f"CREATE OR REPLACE VIEW {name} AS {sql}")
 
 
 def _when_kinds() -> str:

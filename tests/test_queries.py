@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from apps.queries import Connection, QueryProblem, open_run, rows, table
+from apps.queries import ALL_VIEWS, Connection, QueryProblem, open_run, rows, table
 from engine import events
 from engine.events import Event
 from engine.money import money
@@ -451,6 +451,24 @@ def test_the_tape_ends_where_the_run_ended(console: Console, tape: Path) -> None
     con = console.over(History(), tape=tape, stop_seq=4)
 
     assert table(con, "SELECT max(seq) FROM ticks")[1] == [(3,)]
+
+
+@pytest.mark.parametrize("view", sorted(ALL_VIEWS))
+def test_a_run_opened_for_one_query_alone_gives_the_same_answer(
+    view: str, console: Console, tape: Path, tmp_path: Path
+) -> None:
+    desk = History()
+    desk.signal()
+    desk.order()
+    desk.fill("1", "-1", fee="1")
+    desk.mark("80")
+    desk.fill("0", "5", fee="1")
+    desk.mark("110")
+    whole = console.over(desk, tape=tape)
+    asked = f"FROM {view.upper()}"
+
+    with open_run(tmp_path / "it's a run", only_for=asked) as alone:
+        assert rows(alone, asked) == rows(whole, asked)
 
 
 def test_one_query_joins_a_fill_with_the_quotes_of_the_second_before_it(console: Console, tape: Path) -> None:

@@ -140,10 +140,10 @@ def leaderboard_of(run: Path) -> list[dict[str, Any]]:
     # DuckDB is imported after the run: the engine freezes what is loaded, and a frozen DuckDB complains at exit.
     from apps.queries import open_run, rows
 
-    return rows(
-        open_run(run, with_log=False),
-        """
-        SELECT leaderboard.*, ratios.* EXCLUDE (strategy) FROM leaderboard JOIN ratios ON strategy = name
-        ORDER BY equity DESC NULLS LAST, name
-        """,
-    )
+    return rows(open_run(run, with_log=False, only_for=_LEADERBOARD), _LEADERBOARD)
+
+
+_LEADERBOARD = """
+SELECT leaderboard.*, ratios.* EXCLUDE (strategy) FROM leaderboard JOIN ratios ON strategy = name
+ORDER BY equity DESC NULLS LAST, name
+"""
