@@ -43,7 +43,7 @@ def money(number: float | str | Decimal) -> Decimal:
     return of_float(float(number)) if isinstance(number, float) else _made(number)
 
 
-@lru_cache(maxsize=16_384)  # prices come back: every desk asks for the same ones, and they move by ticks
+@lru_cache(maxsize=4_096)  # prices come back: every desk asks for the same ones, and they move by ticks
 def of_float(number: float) -> Decimal:
     """`number`, which is a plain float, as money: the short way for market data."""
     return _made(repr(number))
