@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from engine.ticks import FEED_LOST, Kind
 from recorder.assembly import Assembler
@@ -203,6 +202,8 @@ def _records_of(parts: Sequence[Part]) -> Iterator[Record]:
 
     That is the frames, and the rows of the feed that made it forget. No decoder makes rows with their events.
     """
+    import pyarrow.compute as pc  # noqa: PLC0415 - it takes its time, and a sealed tape is replayed without
+
     groups = [group for part in parts for group in part.groups]
     for _, table in read_groups(groups, ("ts_recv", "conn", "frame", "url", "kind", "note")):
         is_frame = table["frame"].is_valid()

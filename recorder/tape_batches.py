@@ -6,7 +6,6 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from engine.ticks import NAN, Kind, Symbols, TickBatch
 from recorder.tape_columns import ROW_GROUP
@@ -120,14 +119,14 @@ def _floats(table: pa.Table, name: str) -> npt.NDArray[np.float64]:
     if name not in table.column_names:
         return _UNKNOWN[: table.num_rows] if table.num_rows <= ROW_GROUP else np.full(table.num_rows, NAN)
     column = table[name]
-    return _values(pc.fill_null(column, _NO_NUMBER) if column.null_count else column, np.float64)
+    return _values(column.fill_null(_NO_NUMBER) if column.null_count else column, np.float64)
 
 
 def _symbol_codes(column: pa.ChunkedArray, symbols: Symbols) -> Codes:
     """The code of each row's symbol."""
     names = _one(column)
     code_of = np.array([0, *map(symbols.code, names.dictionary.to_pylist())], dtype=np.uint32)
-    indices = pc.fill_null(names.indices, _NO_INDEX) if names.null_count else names.indices
+    indices = names.indices.fill_null(_NO_INDEX) if names.null_count else names.indices
     rows = _values(pa.chunked_array([indices]), np.int32)
     narrow = code_of.astype(np.uint8) if len(symbols.names) <= _LATIN_1 else code_of
     return narrow.take(rows + 1)

@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engine.ticks import KIND_NAMES, RECOVERED, Kind, Tick
@@ -341,6 +340,8 @@ def _conformed(table: pa.Table, venue: str) -> pa.Table:
 
 
 def _nan_to_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    import pyarrow.compute as pc  # noqa: PLC0415 - it takes its time, and who replays a tape writes none
+
     unknown = pc.is_nan(column)
     return pc.if_else(unknown, None, column) if pc.any(unknown).as_py() else column
 
