@@ -33,7 +33,7 @@ def main() -> None:
     run = find_run(sys.argv[1] if len(sys.argv) > 1 else "latest", RUNS)
     folder = Path(sys.argv[2] if len(sys.argv) > 2 else "data/screenshots")
     folder.mkdir(parents=True, exist_ok=True)
-    with Dashboard(RUNS, str(run.resolve()), port=0) as dashboard, chromium() as browser:
+    with Dashboard(run.resolve().parent, str(run.resolve()), port=0) as dashboard, chromium() as browser:
         dashboard.wait_until_it_listens()
         for width, height, scheme in SIZES:
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
