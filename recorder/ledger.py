@@ -58,13 +58,22 @@ class LedgerWriter:
     As a context manager it closes on a clean exit, and on an exception drops the segment in hand.
 
     first_segment:   number of the first file, for a folder that has some already.
-    events_written:  events whose columns are written together, while the next ones come: up to twice as many are held
-                     in memory.
+    events_converted:  events that are made into columns together, which take a quarter of their room.
+    events_written:    events whose columns are written together, while the next ones come: up to twice as many are
+                       held in memory.
     """
 
-    def __init__(self, folder: Path, first_segment: int = 0, *, events_written: int = EVENTS_WRITTEN) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        first_segment: int = 0,
+        *,
+        events_converted: int = EVENTS_CONVERTED,
+        events_written: int = EVENTS_WRITTEN,
+    ) -> None:
         self._folder = folder
         self._segment = first_segment
+        self._events_converted = events_converted
         self._events_written = events_written
         self._waiting: dict[type[Event], list[Event]] = {}
         self._tables: dict[str, list[pa.Table]] = {}
@@ -87,7 +96,7 @@ class LedgerWriter:
             else:
                 waiting[kind] = [event]
         self._unconverted += len(events)
-        if self._unconverted >= EVENTS_CONVERTED:
+        if self._unconverted >= self._events_converted:
             self._convert()
 
     def close(self) -> list[str]:

@@ -5,11 +5,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.events import Event
-from recorder.ledger import EVENTS_CONVERTED, LedgerProblem, LedgerWriter
+from recorder.ledger import LedgerProblem, LedgerWriter
 from recorder.runs import LEDGER
 
 EVENTS_PER_SEGMENT = 25_000
 """Sealed while messages wait: some hundredths of a second, the disk included."""
+EVENTS_CONVERTED = 512
+"""Made into columns while messages wait: two milliseconds."""
+EVENTS_WRITTEN = 4_096
 
 
 class LiveLedger:
@@ -73,7 +76,9 @@ class LiveLedger:
         self._name = f"live-{self._number:06d}.jsonl"
         self._tail = os.open(self._folder / self._name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
         # Whatever is written before the segment is full need not be waited for then.
-        self._writer = LedgerWriter(self._folder, self._number, events_written=EVENTS_CONVERTED)
+        self._writer = LedgerWriter(
+            self._folder, self._number, events_converted=EVENTS_CONVERTED, events_written=EVENTS_WRITTEN
+        )
         self._waiting = 0
         self._on_change(list(self._segments), self._name)
         if self._sealed_tail:

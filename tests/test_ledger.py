@@ -138,10 +138,9 @@ def test_rows_of_a_type_stand_together_in_order_of_emission(tmp_path: Path) -> N
 
 
 def test_a_long_ledger_is_cut_into_segments_and_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "EVENTS_CONVERTED", 3)
     monkeypatch.setattr(ledger, "EVENTS_SEGMENT", 12)
     events: list[Event] = [opened(), *map(marked, range(1, 40))]
-    writer = LedgerWriter(tmp_path, first_segment=7, events_written=6)
+    writer = LedgerWriter(tmp_path, first_segment=7, events_converted=3, events_written=6)
 
     for first in range(0, 40, 2):
         writer.append(events[first : first + 2])
@@ -167,10 +166,8 @@ def test_one_strategy_is_read_without_the_others(tmp_path: Path) -> None:
     assert read_events(paths, "c") == {"c": []}
 
 
-def test_a_writer_that_gives_up_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "EVENTS_CONVERTED", 1)
-
-    with pytest.raises(RuntimeError), LedgerWriter(tmp_path, events_written=1) as writer:
+def test_a_writer_that_gives_up_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), LedgerWriter(tmp_path, events_converted=1, events_written=1) as writer:
         writer.append([opened()])
         raise RuntimeError
 
