@@ -337,10 +337,24 @@ def rows(con: Connection, sql: str) -> list[dict[str, Any]]:
     """The rows that a SELECT gives, as JSON has them.
 
     Decimals are text without exponent and without trailing zeros, numbers that are not finite are null, and what
-    JSON does not know, such as a date, is text. Raises QueryProblem like `table`.
+    JSON does not know, such as a date, is text. Of two columns with one name the second is `name_2`. Raises
+    QueryProblem like `table`.
     """
     names, found = table(con, sql)
-    return [dict(zip(names, map(_plain, row), strict=True)) for row in found]
+    own = _unlike(names)
+    return [dict(zip(own, map(_plain, row), strict=True)) for row in found]
+
+
+def _unlike(names: Sequence[str]) -> list[str]:
+    """The names of columns, no two alike: an object has one value of a name."""
+    own: list[str] = []
+    for name in names:
+        number, unlike = 1, name
+        while unlike in own or (number > 1 and unlike in names):
+            number += 1
+            unlike = f"{name}_{number}"
+        own.append(unlike)
+    return own
 
 
 def in_memory(threads: int | None = None) -> Connection:

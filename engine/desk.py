@@ -14,7 +14,7 @@ from engine.bounds import Bounds
 from engine.broker import Broker
 from engine.execution import ExecutionConfig
 from engine.market import LookAhead, Market
-from engine.moments import NEVER, Moment
+from engine.moments import NEVER, Moment, is_time
 from engine.money import is_number, money, multiply
 from engine.portfolio import Order
 from engine.risk import NO_LIMITS, RiskDesk, RiskLimits
@@ -459,7 +459,8 @@ def _check_words(signal: Signal, plain: bool) -> None:
     """Raise Nonsense unless the words of a signal are text that a file can hold."""
     words = [signal.action, signal.symbol, signal.reason]
     if not plain:
-        words += [signal.order_type, signal.size_in, signal.time_in_force, signal.order_id or ""]
+        words += [signal.order_type, signal.size_in, signal.time_in_force]
+        words += [] if signal.order_id is None else [signal.order_id]
     try:
         text = "".join(words)
         if not text.isascii():
@@ -481,7 +482,7 @@ def _with_terms(raised: events.SignalRaised, signal: Signal) -> events.SignalRai
         stop_loss=_number(signal.stop_loss),
         take_profit=_number(signal.take_profit),
         trail_bps=_number(signal.trail_bps),
-        expires_at=signal.expires_at if type(signal.expires_at) is int else None,
+        expires_at=signal.expires_at if is_time(signal.expires_at) else None,
         post_only=bool(signal.post_only),
         reduce_only=bool(signal.reduce_only),
         order_id=signal.order_id,

@@ -6,6 +6,7 @@ import msgspec
 
 from engine.execution import ExecutionConfig, Instrument, assets, cash_fee_bps
 from engine.market import Market, Quote
+from engine.moments import is_time
 from engine.money import (
     BPS,
     ONE,
@@ -266,7 +267,7 @@ def _malformed_terms(signal: Signal) -> str:
         return "trailing_stop order without trail_bps between 0 and 10000"
     if order_type in WAITING and (signal.post_only or signal.time_in_force in ("ioc", "fok")):
         return f"{order_type} order that is post_only, ioc or fok"
-    if signal.time_in_force == "gtd" and type(signal.expires_at) is not int:
+    if signal.time_in_force == "gtd" and not is_time(signal.expires_at):
         return "gtd order without expires_at"
     return ""
 

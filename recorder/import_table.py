@@ -24,9 +24,9 @@ _NUMBERS = (*TRADE_COLUMNS, *QUOTE_COLUMNS)
 BATCH_ROWS = 262_144
 """Rows that are held in memory at a time."""
 
-_COARSE = {"ms": 1_000_000, "us": 1_000}
+_COARSE = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000}
 _CRYPTO_NS = (1_230_768_000_000_000_000, 4_102_444_800_000_000_000)
-"""From the first Bitcoin, 2009, to 2100. The same times in ms or us, taken for ns, are of the first weeks of 1970."""
+"""From the first Bitcoin, 2009, to 2100. The same in s, ms or us, taken for ns, is within the first weeks of 1970."""
 
 SIDES: dict[str, int] = {
     **{"buy": BUY, "b": BUY, "1": BUY, "+1": BUY, "1.0": BUY},
@@ -43,7 +43,7 @@ _Bools = npt.NDArray[np.bool_]
 def ticks_table(path: str | Path) -> "TicksTable":
     """The rows of a plain table as rows of a tape.
 
-    Columns: `ts` (ns UTC, or an Arrow timestamp; ms and us of our times are recognized, and refused) and `symbol`;
+    Columns: `ts` (ns UTC, or an Arrow timestamp; s, ms and us of our times are recognized, and refused) and `symbol`;
     `price`, `size` and perhaps `side` for trades; `bid`, `bid_size`, `ask`, `ask_size` for quotes. Other columns are
     not read. A file may hold both: a row is a trade where it has a price or a size, a quote where it has a bid or an
     ask, and first the quote and then the trade where it has both. NaN counts as nothing, like null.

@@ -71,7 +71,7 @@ class LedgerWriter:
         events_converted: int = EVENTS_CONVERTED,
         events_written: int = EVENTS_WRITTEN,
     ) -> None:
-        self._folder = folder
+        self._folder = folder.absolute()  # pyarrow takes a leading ~ for somebody's home
         self._segment = first_segment
         self._events_converted = events_converted
         self._events_written = events_written

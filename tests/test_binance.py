@@ -753,6 +753,28 @@ EVENTS = st.sampled_from(["trade", "aggTrade", "depthUpdate", "serverShutdown", 
 STREAMS = st.sampled_from(["btcusdt@trade", "btcusdt@bookTicker", "btcusdt@depth", "btcusdt@depth5", "!x", "@"])
 
 
+def test_a_diff_that_comes_again_or_late_changes_nothing() -> None:
+    decoder = BinanceDecoder()
+    decoded([snapshot(10, BIDS, ASKS, "https://x/depth?symbol=BTCUSDT"), diff(11, 12, [("100", "2")])], decoder)
+    kept = decoded([diff(13, 14, [("100", "3")])], decoder)
+
+    for late in (diff(13, 14, [("100", "9")]), diff(11, 12, [("100", "2")]), diff(5, 14)):
+        assert kinds(decoder.decode(late)) == [Kind.OTHER]
+    assert kinds(kept) == [Kind.BOOK]
+    assert kinds(decoded([diff(15, 16, [("100", "4")])], decoder)) == [Kind.BOOK]
+    assert decoder.quality.gaps == 0
+
+
+def test_the_touch_is_the_books_again_where_no_quotes_come_after_a_gap() -> None:
+    decoder = BinanceDecoder()
+    url = "https://x/depth?symbol=BTCUSDT"
+    decoded([snapshot(10, BIDS, ASKS, url), quote("1", "2"), diff(20, 21)], decoder)
+
+    tick = decoded([snapshot(21, BIDS, ASKS, url), diff(22, 23, [("100", "7")])], decoder)[-1]
+
+    assert (tick.bid, tick.bid_size) == (100.0, 7.0)
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_at_least_one_row(payload: bytes) -> None:
     assert BinanceDecoder().decode(frame(payload))

@@ -62,7 +62,9 @@ def test_the_page_has_the_numbers_of_the_leaderboard(place: Place) -> None:
     page = handout(run)
 
     for name, equity, pnl, fills in board:
-        row = re.search(rf"<tr><td class=\"\"><span[^>]*></span>{name}</td>(.*?)</tr>", page)
+        row = re.search(
+            rf"<tr><td class=\"\"><span[^>]*></span><span title=\"{name}\">{name}</span></td>(.*?)</tr>", page
+        )
         assert row is not None
         cells = re.findall(r">([^<>]+)<", row[1])
         assert cells[:2] == [f"{equity:.2f}", signed(pnl)]

@@ -100,6 +100,27 @@ def test_an_answer_that_is_no_signal_fails_the_strategy(answer: Any) -> None:
     assert "0x" not in lines(events)[0]
 
 
+@pytest.mark.parametrize("order_id", [0, False, [], b"", 5])
+@pytest.mark.parametrize("action", ["buy", "cancel", "replace"])
+def test_an_order_id_that_is_no_text_fails_the_strategy(order_id: Any, action: str) -> None:
+    events = a_market(a_desk(answering(Signal(action, "BTC/USD", 1.0, order_id=order_id))))
+
+    assert names_of(events) == ["StrategyFailed"]
+    assert "not text" in the(events, StrategyFailed).detail
+
+
+@pytest.mark.parametrize("expires_at", [2**63, 2**70, -(2**63) - 1, 10**400, 5.0, "soon"])
+def test_an_end_that_is_no_time_is_refused(expires_at: Any) -> None:
+    signal = Signal(
+        "buy", "BTC/USD", 1.0, order_type="limit", limit_price=1.0, time_in_force="gtd", expires_at=expires_at
+    )
+    events = a_market(a_desk(answering(signal)))
+
+    assert names_of(events) == ["SignalRaised", "SignalRejected"]
+    assert the(events, SignalRaised).expires_at is None
+    assert the(events, SignalRejected).reason == "gtd order without expires_at"
+
+
 @pytest.mark.parametrize("answer", [(), [], iter(()), None])
 def test_an_answer_without_signals_is_no_signal(answer: Any) -> None:
     assert a_market(a_desk(answering(answer))) == []

@@ -285,6 +285,11 @@ def test_a_table_of_another_kind_is_named_with_what_was_found(tmp_path: Path, co
         ("ts", pa.array([1.5]), "ts: expected whole ns since 1970, found double"),
         ("ts", pa.array([None], pa.int64()), "ts: expected a time in every row, found none in row 1"),
         ("ts", pa.array([2**63], pa.uint64()), "ts: expected whole ns since 1970, found uint64"),
+        (
+            "ts",
+            pa.array([1_717_200_000]),
+            "ts: expected whole ns since 1970, found 1717200000, which is 2024-06-01 in s",
+        ),
         ("ts", pa.array([1_717_200_000_000]), "ts: expected whole ns since 1970, found 1717200000000, which is 2024"),
         ("ts", pa.array([1_717_200_000_000_000]), "found 1717200000000000, which is 2024-06-01 in us"),
         ("price", pa.array(["10"]), "price: expected numbers, found string"),

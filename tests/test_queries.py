@@ -521,6 +521,12 @@ def test_times_are_nanoseconds_that_duckdb_shows_as_dates(console: Console) -> N
     ]
 
 
+def test_columns_of_one_name_keep_their_values_under_names_of_their_own(console: Console) -> None:
+    con = console.over(History())
+
+    assert rows(con, "SELECT 1 AS a, 2 AS a, 3 AS a_2, 4 AS a") == [{"a": 1, "a_3": 2, "a_2": 3, "a_4": 4}]
+
+
 def test_rows_are_json(console: Console) -> None:
     con = console.over(History())
 

@@ -103,7 +103,7 @@ def speed_factor(text: str) -> float | None:
         factor = float(text.removesuffix("x"))
     except ValueError:
         factor = 0.0
-    if not 0 < factor < float("inf"):
+    if not 1e-6 <= factor <= 1e9:
         raise UserProblem(f"--speed {text}: expected max, 1x, 10x or the like")
     return factor
 

@@ -84,10 +84,14 @@ def replay(
     settings = settled(files, overrides=override or [])
     other = _settled_otherwise(settled, files, override or [], vs or [])
     _tell_idle(files, tape.symbols)
+    if start is not None and (moment(start, "--from") or 0) > tape.start:
+        print(
+            "--from: the market begins there, too: no book, lot rule or candle from before it is known", file=sys.stderr
+        )
     ticks = tape.rows * (2 if vs else 1)
     with ExitStack() as stack:
         run = out or stack.enter_context(claimed_run(given[0]))
-        other_run = run.with_name(f"{run.name}-vs")
+        other_run = run.parent / f"{run.name}-vs"
         if vs and other_run.exists():
             raise UserProblem(f"{other_run}: expected a new folder for what --vs runs, found one that is there")
         should_stop = stack.enter_context(stoppable())

@@ -21,8 +21,11 @@ def new(
         raise UserProblem(f"new {name!r}: expected a name for a file in {STRATEGIES}, found a path")
     if path.exists():
         raise UserProblem(f"{path}: expected a name that is free, found a file")
-    STRATEGIES.mkdir(exist_ok=True)
-    path.write_text(TEMPLATE, encoding="utf-8")
+    try:
+        STRATEGIES.mkdir(exist_ok=True)
+        path.write_text(TEMPLATE, encoding="utf-8")
+    except OSError as error:
+        raise UserProblem(f"{path}: expected a file that can be written, found: {error.strerror}") from error
     try:
         load_strategy(path)
     except Problem:

@@ -27,7 +27,15 @@ def time_chart(unit: str, places: int, *, legend: bool = False, bottom: int = 8)
         "animation": False,
         "useUTC": True,
         "grid": {"left": 8, "right": 16, "top": 34 if legend or unit else 12, "bottom": bottom, "containLabel": True},
-        "legend": {"show": legend, "type": "scroll", "top": 0, "right": 8, "itemWidth": 18, "itemHeight": 8},
+        "legend": {
+            "show": legend,
+            "type": "scroll",
+            "top": 0,
+            "left": 72 if unit else 8,  # beside the axis' name
+            "right": 8,
+            "itemWidth": 18,
+            "itemHeight": 8,
+        },
         "tooltip": {
             "trigger": "axis",
             "valueFormatter": f"%,.{places}f",

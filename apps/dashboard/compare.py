@@ -49,7 +49,7 @@ def page(run: RunMemory) -> None:
     chosen = left.multiselect("Runs", names, default=[own], key="compared runs", max_selections=MOST)
     desks = _desks(chosen)
     picked = right.multiselect(
-        "Strategies", list(desks), default=list(islice(desks, 4)), key=f"desks {chosen}", max_selections=MOST
+        "Strategies", list(desks), default=_alike_first(desks)[:4], key=f"desks {chosen}", max_selections=MOST
     )
     compared = {name: desks[name] for name in picked}
     if not compared:
@@ -70,6 +70,14 @@ def _desks(names: list[str]) -> dict[str, Desk]:
         for row in questions.leaderboard(run) if run.manifest is not None else []:
             found[f"{name} / {row['name']}" if len(names) > 1 else row["name"]] = (run, row["name"])
     return found
+
+
+def _alike_first(desks: Mapping[str, Desk]) -> list[str]:
+    """The same strategy of several runs side by side, and before those which only one run has."""
+    runs: dict[str, list[str]] = {}
+    for name, (_, desk) in desks.items():
+        runs.setdefault(desk, []).append(name)
+    return [name for names in sorted(runs.values(), key=len, reverse=True) for name in names]
 
 
 def _curves(compared: Mapping[str, Desk], family: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from typing import Any
 
 import streamlit as st
@@ -43,8 +44,9 @@ FROM information_schema.columns ORDER BY table_name, ordinal_position""",
 }
 FIRST = EXAMPLES["Leaderboard"]
 VIEWS = (
-    "signals · orders · fills · positions · positions_now · equity · round_trips · leaderboard · events; of the tape "
-    "ticks · trades · quotes · feed. Times are ns UTC. One SELECT, which reads this run's files and no others."
+    "signals · orders · fills · positions · positions_now · equity · equity_curve · round_trips · leaderboard · "
+    "metrics · attribution · symbol_pnl · events; of the tape fill_attribution · markouts · ticks · trades · quotes · "
+    "feed. Times are ns UTC. One SELECT, which reads this run's files and no others."
 )
 
 
@@ -99,7 +101,8 @@ def _columns(answer: Answer) -> dict[str, list[Any]]:
 
 
 def _number(value: Any) -> float | int | None:
-    return value if value is None or isinstance(value, int) else float(value)
+    """A number as a chart takes it: those that are not finite are not drawn."""
+    return value if value is None or isinstance(value, int) else float(value) if math.isfinite(value) else None
 
 
 def _chart(answer: Answer) -> None:

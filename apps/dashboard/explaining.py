@@ -114,7 +114,7 @@ def _seen(run: RunMemory, signal: Row, places: int) -> Markup:
             bps = spread / (tick["ask"] + tick["bid"]) * 20_000
             facts["spread"] = f"{figures.fixed(spread, places)} = {figures.short(bps)} bps"
     for name, value in {**_json(signal["indicators"]), **_json(signal["metadata"])}.items():
-        facts[name] = figures.plain(value)
+        facts[f"its {name}" if name in facts else name] = figures.plain(value)
     return _facts(facts) if facts else empty("Nothing is known.", "The tape is not there, and no indicator was logged.")
 
 

@@ -14,8 +14,8 @@ from apps.dashboard.markup import (
     box,
     card,
     cards,
-    dot,
     html,
+    named,
     table,
     title,
     tone_of,
@@ -120,7 +120,7 @@ def _board(run: RunMemory, board: list[Row]) -> Markup:
     )
     rows = [
         (
-            Markup(dot(color[row["name"]]) + html(row["name"])),
+            named(row["name"], color[row["name"]]),
             figures.money(row["equity"]),
             toned(figures.signed(row["pnl"]), tone_of(row["pnl"])),
             toned(figures.signed(row["roi_pct"]), tone_of(row["roi_pct"])),

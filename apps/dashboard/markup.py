@@ -97,14 +97,20 @@ def dot(color: str) -> Markup:
     return Markup(f'<span class="w-dot" style="background:{color}"></span>')
 
 
+def named(name: str, color: str) -> Markup:
+    """A desk's name behind its color; a long one is cut, and whole under the pointer."""
+    return Markup(f'{dot(color)}<span title="{escape(name)}">{escape(name)}</span>')
+
+
 def empty(headline: str, advice: str) -> Markup:
     """In place of what is not there: why, and what to do next."""
     return Markup(f'<div class="w-empty"><b>{html(headline)}</b>{html(advice)}</div>')
 
 
 def banner(text: str) -> Markup:
-    """Something that the reader should know before the rest."""
-    return Markup(f'<div class="w-banner">{html(text)}</div>')
+    """Something that the reader should know before the rest; what stands between backticks is to be typed."""
+    parts = [code(part) if number % 2 else html(part) for number, part in enumerate(text.split("`"))]
+    return Markup(f'<div class="w-banner">{"".join(parts)}</div>')
 
 
 def code(text: str) -> Markup:

@@ -13,9 +13,9 @@ from apps.dashboard.markup import (
     box,
     card,
     cards,
-    dot,
     empty,
     html,
+    named,
     sparkline,
     table,
     title,
@@ -101,7 +101,7 @@ def _feed_card(run: RunMemory) -> Markup:
     feed, last = market_questions.connections(run), market_questions.last_heard(run)
     detail = f"{max(feed['connects'] - 1, 0)} reconnects, {feed['gaps']} gaps, {feed['checksums']} bad checksums"
     if not run.is_growing:
-        return card("Market data", f"{run.manifest.ticks:,}" if run.manifest else "", "ticks", detail)
+        return card("Market data", f"{_ticks(run):,}", "ticks", detail)
     if feed["latest"] == "disconnected":
         return card("Market data", "disconnected", "", detail, "down")
     age = None if last is None else max(0, time.time_ns() - last)
@@ -109,6 +109,11 @@ def _feed_card(run: RunMemory) -> Markup:
         return card("Market data", figures.clock(last), "UTC", detail)
     late = age is not None and age > STALE_AFTER_S * 1e9
     return card("Last tick", figures.duration(age), "ago", detail, "warn" if late else "")
+
+
+def _ticks(run: RunMemory) -> int:
+    """How many the run has had; what was killed never came to say so."""
+    return run.manifest.ticks if run.manifest and run.manifest.ticks else market_questions.ticks_known(run)
 
 
 def _leaderboard(run: RunMemory) -> Markup:
@@ -132,7 +137,7 @@ def _leaderboard(run: RunMemory) -> Markup:
     )
     rows = [
         (
-            Markup(dot(color[row["name"]]) + html(row["name"])),
+            named(row["name"], color[row["name"]]),
             sparkline([point["value"] for point in curves.get(row["name"], [])], color[row["name"]]),
             figures.money(row["equity"]),
             toned(figures.signed(row["pnl"]), tone_of(row["pnl"])),
@@ -170,14 +175,14 @@ def _price(row: Row, places: int, spark: list[float]) -> Markup:
     spread = (row["ask"] - row["bid"]) if row["bid"] and row["ask"] else None
     bps = spread / (row["ask"] + row["bid"]) * 20_000 if spread is not None else None
     quote = row["symbol"].partition("/")[2]
+    apart = f" · spread {figures.fixed(spread, places)} = {figures.short(bps)} bps" if spread is not None else ""
     return Markup(
         f'<div class="w-card"><div class="label">{html(row["symbol"])}</div>'
         f'<div style="display:flex;justify-content:space-between;align-items:center;gap:.5rem">'
         f'<div class="value" style="font-size:1.15rem">{figures.fixed(row["price"], places)}'
         f"<small>{html(quote)}</small></div>"
         f"{sparkline(spark, QUIET, 80, 22)}</div>"
-        f'<div class="detail">{toned(figures.signed(change) + " %", tone_of(change))} · spread '
-        f"{figures.fixed(spread, places)} = {figures.short(bps)} bps</div></div>"
+        f'<div class="detail">{toned(figures.signed(change) + " %", tone_of(change))}{apart}</div></div>'
     )
 
 
@@ -200,7 +205,7 @@ def _fills(run: RunMemory) -> Markup:
     rows = [
         (
             figures.clock(row["ts"]),
-            Markup(dot(color.get(row["strategy"], QUIET)) + html(row["strategy"])),
+            named(row["strategy"], color.get(row["strategy"], QUIET)),
             row["side"],
             row["symbol"],
             figures.quantity(row["quantity"]),
@@ -237,7 +242,14 @@ def _feed(run: RunMemory) -> Markup:
         )
         for row in found
     ]
+    unheard = sorted(set(_asked_for(run)) - {row["symbol"] for row in found})
+    rows += [(symbol, toned("never", "warn"), *[toned("0", "quiet")] * 4) for symbol in unheard]
     return table(columns, rows)
+
+
+def _asked_for(run: RunMemory) -> list[str]:
+    """The symbols of a session, heard of or not."""
+    return run.manifest.feed.symbols if run.manifest is not None and run.manifest.feed is not None else []
 
 
 def _is_live(run: RunMemory) -> bool:

@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from apps.dashboard import compare, console, decisions, market, overview, runs, strategy, time_travel
 from apps.dashboard.choice import home, path_of
 from apps.dashboard.heading import heading
-from apps.dashboard.markup import STYLE, box, empty
+from apps.dashboard.markup import STYLE, banner, box, empty
 from apps.dashboard.runs_known import first_choice, memory_of, run_names
 from apps.memory.run_memory import RunMemory
 
@@ -68,8 +68,16 @@ def on_run(page: Page) -> None:
             st.html(box(empty("This run cannot be read.", f"{run.problem}. Choose another one on the right.")))
             _wait(lambda: run.manifest is not None, run)
             return
+        _say_missed(run)
         heading(run)
     page(run)
+
+
+def _say_missed(run: RunMemory) -> None:
+    """An address may name a run that is no more: nobody shall take another one's money for its."""
+    asked, shown = st.session_state.get("missed run", ("", ""))
+    if shown and path_of(shown) == run.path:
+        st.html(box(banner(f"There is no run {asked}: this is {shown}. See Runs for all there are.")))
 
 
 def _with_kept(names: list[str]) -> list[str]:

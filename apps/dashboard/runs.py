@@ -23,7 +23,7 @@ def page() -> None:
         st.html(box(empty(f"There is no run in {home()} yet.", "A replay makes one in a second; a session goes on:")))
         st.code("wspt replay data/sample.parquet\nwspt live --simulated", language="sh")
         return
-    st.html(box(title("Runs", f"{figures.several(len(found), 'run')} in {home()}, the newest first; click one")))
+    st.html(box(title("Runs", f"{figures.several(len(found), 'run')} in {home()}, the newest first; tick one")))
     event = st.dataframe(
         [_shown(run) for run in found],
         hide_index=True,
@@ -34,7 +34,9 @@ def page() -> None:
         column_config={"ticks": st.column_config.NumberColumn(format="localized")},
     )
     rows = event["selection"]["rows"]
-    _actions(found[rows[0] if rows and rows[0] < len(found) else 0])
+    looked_at = st.session_state.get("kept run")
+    current = next((number for number, run in enumerate(found) if run.name == looked_at), 0)
+    _actions(found[rows[0] if rows and rows[0] < len(found) else current])
 
 
 def _shown(run: Run) -> dict[str, Any]:  # a cell is what Streamlit has a column for

@@ -28,7 +28,7 @@ def first_choice(names: list[str]) -> str:
     asked = st.query_params.get("run", "")
     choice = asked if asked in names else named_run() or names[0]
     if asked and asked != choice and "kept run" not in st.session_state:
-        st.toast(f"There is no run {asked}: this is {choice}.")
+        st.session_state["missed run"] = (asked, choice)
     return choice
 
 

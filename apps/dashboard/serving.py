@@ -80,7 +80,7 @@ class Dashboard:
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "apps.dashboard.process", "run", str(_SCRIPT), *words],
             env={**os.environ, HOME: str(home.resolve()), CHOSEN: run},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # which ends with us, and it with that
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             # Ctrl+C at a terminal goes to everybody there; this one is told by us, when it is its turn.

@@ -5,7 +5,7 @@ import streamlit as st
 from apps import figures
 from apps.dashboard import charts, moments
 from apps.dashboard.ladder import ladder
-from apps.dashboard.markup import Column, Markup, box, dot, empty, html, table, title, tone_of, toned
+from apps.dashboard.markup import Column, Markup, box, empty, named, table, title, tone_of, toned
 from apps.dashboard.moment import from_address, slide
 from apps.dashboard.palette import colors
 from apps.dashboard.picking import pick
@@ -89,7 +89,7 @@ def _desks(run: RunMemory, ts: int) -> Markup:
     )
     rows = [
         (
-            Markup(dot(color[row["strategy"]]) + html(row["strategy"])),
+            named(row["strategy"], color[row["strategy"]]),
             figures.money(row["equity"]),
             toned(figures.signed(row["pnl"], 4), tone_of(row["pnl"])),
             figures.money(row["cash"]),

@@ -43,6 +43,12 @@ def feed_health(run: RunMemory) -> list[Row]:
     return run.ask(_HEALTH, of="tape")
 
 
+def ticks_known(run: RunMemory) -> int:
+    """How many rows the tape has, as far as its markets have spoken."""
+    [row] = run.ask("SELECT coalesce(max(last_seq) - min(first_seq) + 1, 0) AS rows FROM price_bars", of="tape")
+    return int(row["rows"])
+
+
 def connections(run: RunMemory) -> Row:
     """How often the feed connected and lost its connection, and whether it has one now."""
     [row] = run.ask(_CONNECTIONS, of="tape")
@@ -161,15 +167,15 @@ _PLACES = """
 WITH step AS (
     SELECT symbol, arg_max(note->>'tick_size', seq) AS text FROM feed_events WHERE event = 'instrument' GROUP BY symbol
 ), latest AS (
-    SELECT symbol, close::VARCHAR AS text FROM price_bars
+    SELECT symbol, close, try_cast(close AS DECIMAL(38, 12))::VARCHAR AS text FROM price_bars
     WHERE close IS NOT NULL AND bucket > (SELECT max(bucket) FROM price_bars) - 500
 ), shown AS (
-    SELECT symbol, max(if(text LIKE '%.0', 0, length(split_part(text, '.', 2)))) FILTER (text NOT LIKE '%e%') AS places
+    SELECT symbol, least(max(length(split_part(rtrim(text, '0'), '.', 2))), if(max(close) < 1, 12, 8)) AS places
     FROM latest GROUP BY symbol
 ), named AS (SELECT DISTINCT symbol FROM price_bars)
-SELECT symbol, least(coalesce(
-    if(step.text LIKE '%.%', length(split_part(rtrim(step.text, '0'), '.', 2)), NULL), places, 2
-), 10)::INTEGER AS places
+SELECT symbol, coalesce(
+    length(split_part(rtrim(try_cast(step.text AS DECIMAL(38, 12))::VARCHAR, '0'), '.', 2)), places, 2
+)::INTEGER AS places
 FROM named LEFT JOIN step USING (symbol) LEFT JOIN shown USING (symbol)
 """
 

@@ -319,8 +319,9 @@ class _Market(msgspec.Struct):
     book: Book = msgspec.field(default_factory=Book)
 
     def forget(self) -> None:
-        """Drop touch and book; the ids of trades stay."""
+        """Drop touch and book; the ids of trades stay. Who tells of the touch from now on is not known."""
         self.touch = _UNKNOWN
+        self.has_quotes = False
         self.book.forget()
 
     def fits(self, snapshot: Snapshot) -> bool:

@@ -84,8 +84,8 @@ class Book(msgspec.Struct):
         self.may_overlap = False
 
     def is_old(self, diff: Diff) -> bool:
-        """The snapshot, to which no diff has been joined yet, holds all of `diff`."""
-        return self.may_overlap and self.last is not None and diff.last <= self.last
+        """Snapshot or chain hold all of `diff`: it came twice, or late, and Binance says to ignore it."""
+        return self.last is not None and diff.last <= self.last
 
     def expected(self, diff: Diff) -> int | None:
         """Where `diff` should have started, if something is missing between the chain and it; else None."""
