@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, NamedTuple, Self
 
 import msgspec
 
@@ -11,8 +11,19 @@ from engine.events import Event, OrderFilled, SignalRaised
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
 
 
-SIGNALS_KEPT = 10_000
+SIGNALS_KEPT = 4_000
 """Signals that a fill may still come of. One of an older signal is logged without its reason; the ledger has it."""
+
+
+class _Said(NamedTuple):
+    """What a signal said that its fills are logged with."""
+
+    reason: str = ""
+    metadata: str | None = None
+    indicators: str | None = None
+
+
+_UNSAID = _Said()
 
 
 class LogWriter:
@@ -33,7 +44,7 @@ class LogWriter:
         self._strategies.mkdir(parents=True, exist_ok=True)
         self._trades = (folder / "logs" / "trades.jsonl").open("ab")
         self._desks: dict[str, IO[bytes]] = {}
-        self._signals: dict[tuple[str, str], SignalRaised] = {}  # oldest first, and only so many
+        self._signals: dict[tuple[str, str], _Said] = {}  # oldest first, and only so many
 
     def append(self, strategy: str, events: Sequence[Event]) -> None:
         """Further events of one desk, in the order of their `seq`."""
@@ -66,12 +77,15 @@ class LogWriter:
     def _fills(self, events: Iterable[Event]) -> Iterable[dict[str, Any]]:
         for event in events:
             match event:
+                case SignalRaised(action="cancel"):
+                    pass  # no fill comes of it
                 case SignalRaised():
-                    self._signals[event.strategy, event.correlation_id] = event
+                    said = _Said(event.reason, event.metadata, event.indicators)
+                    self._signals[event.strategy, event.correlation_id] = said
                     if len(self._signals) > SIGNALS_KEPT:
                         del self._signals[next(iter(self._signals))]
                 case OrderFilled():
-                    yield _trade(event, self._signals.get((event.strategy, event.correlation_id)))
+                    yield _trade(event, self._signals.get((event.strategy, event.correlation_id), _UNSAID))
                 case _:
                     pass
 
@@ -92,13 +106,13 @@ def _line(event: Event) -> bytes:
     return line + b"\n"
 
 
-def _trade(fill: OrderFilled, signal: SignalRaised | None) -> dict[str, Any]:
+def _trade(fill: OrderFilled, signal: _Said) -> dict[str, Any]:
     """A fill as its line; its values are those of JSON."""
     known = msgspec.structs.asdict(fill)
     return known | {
-        "reason": signal.reason if signal else "",
-        "metadata": _json(signal.metadata if signal else None),
-        "indicators": _json(signal.indicators if signal else None),
+        "reason": signal.reason,
+        "metadata": _json(signal.metadata),
+        "indicators": _json(signal.indicators),
     }
 
 
