@@ -324,7 +324,12 @@ def _cells(values: Sequence[Any]) -> tuple[list[str], bool]:
         places = max(_places(value) for value in known)
         return ["" if value is None else f"{value:.{places}f}" for value in values], True
     is_number = bool(known) and all(type(value) in (int, float, Decimal) for value in known)
-    return ["" if value is None else str(value).replace("\n", "\\n") for value in values], is_number
+    return ["" if value is None else _in_one_line(str(value)) for value in values], is_number
+
+
+def _in_one_line(text: str) -> str:
+    """What a strategy wrote is shown, and never obeyed by the terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _places(value: Decimal) -> int:

@@ -428,6 +428,8 @@ def _bound(strategy: Strategy, account: Account) -> Asked:
 
 
 def _several(answer: object) -> list[Signal]:
+    if isinstance(answer, Signal):  # of a strategy's own kind
+        return [answer]
     if isinstance(answer, str | bytes | Mapping | AbstractSet) or not hasattr(answer, "__iter__"):
         raise Nonsense(f"generate_signal() returned {type(answer).__name__}; expected a Signal, several, or None")
     signals = list(answer)

@@ -122,6 +122,9 @@ def test_two_tapes_are_not_one(place: Place, tape: Path) -> None:
         ("--speed -1x", "--speed -1x: expected max, 1x, 10x or the like"),
         ("--speed nan", "--speed nan: expected max, 1x, 10x or the like"),
         ("--speed inf", "--speed inf: expected max, 1x, 10x or the like"),
+        ("--speed 1e-300x", "--speed 1e-300x: expected max, 1x, 10x or the like"),
+        ("--out .", ".: expected a new or empty folder for the run, found files in it"),
+        ("--out /", "/: expected a new or empty folder for the run, found files in it"),
         ("--from yesterday", "--from yesterday: expected a time such as 2026-01-01T00:05:00, or ns"),
         ("--to 2026-13-01", "--to 2026-13-01: expected a time such as 2026-01-01T00:05:00, or ns"),
         ("--from 2030-01-01", "expected ticks between --from and --to, found none"),
@@ -320,6 +323,26 @@ def test_an_import_never_replaces_what_is_no_file(kind: str, place: Place) -> No
 
     assert sentence == "pipe: expected the name of a new tape file, found something that is no file"
     assert (place.folder / "pipe").is_fifo()
+
+
+def test_a_strategy_that_cannot_be_begun_is_one_sentence(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    (tmp_path / "strategies").rmdir()
+    place.file("strategies", b"in the way")
+
+    assert "strategies/mine.py: expected a file that can be written" in refused(place.wspt("new", "mine"))
+
+
+def test_a_folder_whose_name_begins_with_a_tilde_is_here_and_not_at_home(place: Place, tape: Path) -> None:
+    assert place.wspt("replay", tape, "--out", "~/run").code == 0
+    assert (place.folder / "~" / "run" / "run.json").is_file()
+
+
+def test_a_replay_that_begins_later_says_what_it_does_not_know(place: Place, tape: Path) -> None:
+    late = place.wspt("replay", tape, "--from", "2026-01-01T00:00:05")
+
+    assert late.code == 0
+    assert "no book, lot rule or candle from before it is known" in late.err
 
 
 def test_a_table_does_not_come_through_a_pipe(place: Place) -> None:

@@ -121,6 +121,16 @@ def test_an_end_that_is_no_time_is_refused(expires_at: Any) -> None:
     assert the(events, SignalRejected).reason == "gtd order without expires_at"
 
 
+def test_a_signal_of_a_strategys_own_kind_is_a_signal() -> None:
+    class Mine(Signal, frozen=True):
+        mood: str = "good"
+
+    [raised, *_] = a_market(a_desk(answering(Mine("buy", "BTC/USD", 1.0, reason="mine"))))
+
+    assert isinstance(raised, SignalRaised)
+    assert raised.reason == "mine"
+
+
 @pytest.mark.parametrize("answer", [(), [], iter(()), None])
 def test_an_answer_without_signals_is_no_signal(answer: Any) -> None:
     assert a_market(a_desk(answering(answer))) == []

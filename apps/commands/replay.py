@@ -84,10 +84,6 @@ def replay(
     settings = settled(files, overrides=override or [])
     other = _settled_otherwise(settled, files, override or [], vs or [])
     _tell_idle(files, tape.symbols)
-    if start is not None and (moment(start, "--from") or 0) > tape.start:
-        print(
-            "--from: the market begins there, too: no book, lot rule or candle from before it is known", file=sys.stderr
-        )
     ticks = tape.rows * (2 if vs else 1)
     with ExitStack() as stack:
         run = out or stack.enter_context(claimed_run(given[0]))
@@ -114,6 +110,10 @@ def replay(
             again = load_strategies(run / "strategies" / f"{name}.py" for name in other.desks)  # fresh modules
             run_it(again, other, other_run)
             compared = _diff(run, other_run, other.desks)
+    if start is not None and (moment(start, "--from") or 0) > tape.start:
+        print(
+            "--from: the market begins there, too: no book, lot rule or candle from before it is known", file=sys.stderr
+        )
     leaderboard = leaderboard_of(run)
     if as_json:
         said = replay_json(str(run), manifest, leaderboard)
