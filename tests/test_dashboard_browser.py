@@ -4,9 +4,11 @@ import json
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +216,21 @@ def test_a_run_that_is_not_there_is_one_sentence(place: Place) -> None:
 
     assert done.code == 2
     assert done.err.startswith("wspt: nothing: expected a run's folder, the name of one in data/runs, or latest")
+
+
+def test_a_dashboard_ends_with_the_command_that_was_killed(place: Place) -> None:
+    with running(place, "dashboard", "--port", "0") as (command, url):
+        host, _, port = url.rpartition("//")[2].partition(":")
+        address = (host, int(port))
+        with socket.create_connection(address, timeout=60) as open_still:
+            command.kill()
+            with suppress(ConnectionResetError):
+                assert open_still.recv(1) == b""
+        deadline = time.monotonic() + 60
+        while _listens(address):
+            assert time.monotonic() < deadline
+
+
+def _listens(address: tuple[str, int]) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(address) == 0

@@ -19,6 +19,7 @@ from tests.commands import REPOSITORY, Place
 testing = pytest.importorskip("streamlit.testing.v1", reason="the dashboard extra is not installed")
 known = pytest.importorskip("apps.dashboard.runs_known")
 asking = pytest.importorskip("apps.dashboard.asking")
+compare = pytest.importorskip("apps.dashboard.compare")
 verifying = pytest.importorskip("apps.dashboard.verifying")
 
 FAILING = '''"""Fails at its hundredth trade."""
@@ -33,6 +34,17 @@ def generate_signal(data, state):
     if state["asked"] == 100:
         raise ValueError("enough")
     return Signal("buy", data.symbol, 5.0, reason="<b>why</b> not") if state["asked"] == 50 else None
+'''
+
+QUOTING = '''"""Buys once, and calls something its bid."""
+
+from engine import Signal
+
+
+def generate_signal(data, state):
+    if "asked" not in state:
+        state["asked"], state["indicators"] = True, {"bid": 1.5}
+        return Signal("buy", data.symbol, 5.0)
 '''
 
 SCRIPT = "from apps.dashboard.pages import draw; draw({path!r})"
@@ -131,6 +143,52 @@ def test_what_a_strategy_says_is_text_and_never_markup(runs: Path) -> None:
     assert "<b>why</b>" not in page
 
 
+def test_an_address_of_a_run_that_is_no_more_says_so_and_stays_said(runs: Path) -> None:
+    app = drawn("overview", run="gone")
+    assert "There is no run gone: this is two." in text_of(app)
+
+    app.run()
+
+    assert "There is no run gone: this is two." in text_of(app)
+
+
+def test_prices_far_below_one_are_shown_to_their_last_digit(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "".join(f"{number}000000000,PEPE/USD,0.0000123{number % 7},1000,buy\n" for number in range(1, 60))
+    place.file("pepe.csv", f"ts,symbol,price,size,side\n{rows}")
+    assert place.wspt("import", "ticks", "pepe.csv", "-o", "pepe.parquet").code == 0
+    assert place.wspt("replay", "pepe.parquet", "--only", "eager", "--out", tmp_path / "runs" / "pepe").code == 0
+    monkeypatch.setenv("WSPT_DASHBOARD_RUNS", str(tmp_path / "runs"))
+
+    page = text_of(drawn("overview"))
+
+    assert "0.00001233" in page
+    assert "spread" not in page
+
+
+def test_what_a_strategy_calls_bid_stands_beside_the_markets(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.file("quoting.py", QUOTING)
+    tape = REPOSITORY / "data" / "sample.parquet"
+    assert place.wspt("replay", tape, "--strategies", "quoting.py", "--out", tmp_path / "runs" / "quoting").code == 0
+    monkeypatch.setenv("WSPT_DASHBOARD_RUNS", str(tmp_path / "runs"))
+
+    page = text_of(drawn("decisions"))
+
+    assert ">bid<" in page
+    assert ">its bid<" in page
+    assert ">1.5<" in page
+
+
+def test_the_same_strategy_of_two_runs_is_compared_first(place: Place, runs: Path) -> None:
+    names = ["two / eager", "two / failing", "again / failing", "again / new"]
+    desks = {name: (None, name.rpartition(" ")[2]) for name in names}
+
+    assert compare._alike_first(desks) == ["two / failing", "again / failing", "two / eager", "again / new"]
+
+
 def test_the_address_says_which_run_and_strategy_are_shown(runs: Path) -> None:
     app = drawn("strategy", strategy="failing")
 
@@ -215,6 +273,16 @@ def test_nothing_is_read_ahead_where_there_is_no_run(tmp_path: Path, monkeypatch
     ahead.read_ahead()
 
     assert ahead.memory_ahead(tmp_path) is None
+
+
+def test_numbers_that_are_not_finite_are_left_out_of_the_chart(runs: Path) -> None:
+    app = drawn("sql", run="two")
+
+    app.text_area[0].set_value("SELECT ts, 1 / 0 AS x, 'NaN'::DOUBLE AS y FROM events")
+    app.button[0].click().run()
+
+    assert not app.exception
+    assert app.dataframe
 
 
 def test_the_console_says_in_a_sentence_what_was_wrong(runs: Path) -> None:

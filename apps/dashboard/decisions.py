@@ -65,7 +65,7 @@ def _table(run: RunMemory, found: list[Row]) -> tuple[str, int] | None:
     count = (
         figures.several(len(found), "row") if len(found) < SHOWN else f"the newest {SHOWN} rows, older ones by search"
     )
-    st.html(box(title("Decisions", f"{count}, the newest first; click one")))
+    st.html(box(title("Decisions", f"{count}, the newest first; tick one")))
     places = market_questions.price_places(run)
     event = st.dataframe(
         [_shown(row, places) for row in found],
