@@ -57,7 +57,7 @@ class LedgerWriter:
 
     As a context manager it closes on a clean exit, and on an exception drops the segment in hand.
 
-    first_segment:   number of the first file, for a folder that has some already.
+    first_segment:     number of the first file, for a folder that has some already.
     events_converted:  events that are made into columns together, which take a quarter of their room.
     events_written:    events whose columns are written together, while the next ones come: up to twice as many are
                        held in memory.

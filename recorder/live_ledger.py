@@ -13,6 +13,7 @@ EVENTS_PER_SEGMENT = 25_000
 EVENTS_CONVERTED = 512
 """Made into columns while messages wait: two milliseconds."""
 EVENTS_WRITTEN = 4_096
+"""Written by a thread, while the next ones come: row groups that are large enough to be read."""
 
 
 class LiveLedger:

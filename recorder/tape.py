@@ -17,7 +17,7 @@ from recorder.log_folder import is_recording
 from recorder.log_parts import parts_at
 from recorder.passport import Passport, merge
 from recorder.tape_batches import COLUMNS, RowGroup
-from recorder.tape_columns import FLOATS, FORMAT_VERSION, ROW_GROUP, SCHEMA, Header, TapeProblem
+from recorder.tape_columns import FLOATS, FORMAT_VERSION, NO_ROWS, ROW_GROUP, SCHEMA, Header, TapeProblem
 from recorder.tape_files import DAMAGE, Group, Part, check_one_tape, damaged, is_log, read_groups
 from recorder.tape_writer import TapeWriter
 from recorder.venues import Frame
@@ -168,7 +168,7 @@ class Tape:
     ) -> Any:
         """The named columns (all, where none are named) of a range of rows, as one pyarrow Table in memory."""
         names = tuple(columns or SCHEMA.names)
-        empty = pa.schema([SCHEMA.field(name) for name in names]).empty_table()
+        empty = NO_ROWS.select(names)
         tables = [
             table.slice(*_slice_of(group, start_seq, stop_seq))
             for group, table in read_groups(self._touching(start_seq, stop_seq, None, None), names)

@@ -101,8 +101,12 @@ def _columns(answer: Answer) -> dict[str, list[Any]]:
 
 
 def _number(value: Any) -> float | int | None:
+    return value if value is None or isinstance(value, int) else float(value)
+
+
+def _point(value: Any) -> float | int | None:
     """A number as a chart takes it: those that are not finite are not drawn."""
-    return value if value is None or isinstance(value, int) else float(value) if math.isfinite(value) else None
+    return _number(value) if value is not None and math.isfinite(value) else None
 
 
 def _chart(answer: Answer) -> None:
@@ -118,14 +122,12 @@ def _chart(answer: Answer) -> None:
     lines: dict[str, list[tuple[Any, Any]]] = {}
     for row in answer.rows:
         name = up if split == "–" else figures.plain(row[answer.names.index(split)])
-        lines.setdefault(name, []).append((row[x], _number(row[y])))
+        lines.setdefault(name, []).append((row[x], _point(row[y])))
     chart = charts.time_chart("", 6, legend=len(lines) > 1)
     chart["xAxis"] = {"type": "value", "scale": True} if answer.is_number[x] else {"type": "category"}
     color = colors(lines)
     chart["series"] = [
-        charts.line(
-            name, [[_number(at) if answer.is_number[x] else str(at), value] for at, value in drawn], color[name]
-        )
+        charts.line(name, [[_point(at) if answer.is_number[x] else str(at), value] for at, value in drawn], color[name])
         for name, drawn in list(lines.items())[:20]
     ]
     st.echarts_chart(chart, height=320, key="chart-answer", alt=f"{up} over {across}")

@@ -9,7 +9,7 @@ from apps.dashboard.explaining import explain, sized
 from apps.dashboard.heading import CHARTS_EVERY_S
 from apps.dashboard.markup import box, empty, title
 from apps.dashboard.moment import whole
-from apps.dashboard.picking import pick
+from apps.dashboard.picking import ROW_OR_CELL, chosen_row, pick
 from apps.memory import decision_questions as asked
 from apps.memory import market_questions, questions
 from apps.memory.run_memory import Row, RunMemory
@@ -65,13 +65,13 @@ def _table(run: RunMemory, found: list[Row]) -> tuple[str, int] | None:
     count = (
         figures.several(len(found), "row") if len(found) < SHOWN else f"the newest {SHOWN} rows, older ones by search"
     )
-    st.html(box(title("Decisions", f"{count}, the newest first; tick one")))
+    st.html(box(title("Decisions", f"{count}, the newest first; click one")))
     places = market_questions.price_places(run)
     event = st.dataframe(
         [_shown(row, places) for row in found],
         hide_index=True,
         on_select="rerun",
-        selection_mode="single-row",
+        selection_mode=ROW_OR_CELL,
         key=f"decisions {run.path} {len(found)}",
         height=min(36 * len(found) + 38, 330),
         column_config={
@@ -81,9 +81,9 @@ def _table(run: RunMemory, found: list[Row]) -> tuple[str, int] | None:
             "limit": st.column_config.TextColumn(alignment="right"),
         },
     )
-    rows = event["selection"]["rows"]
-    if rows and rows[0] < len(found):
-        row = found[rows[0]]
+    number = chosen_row(event, len(found))
+    if number is not None:
+        row = found[number]
         st.query_params["decision"] = f"{row['strategy']}:{row['seq']}"
     return _addressed(st.query_params.get("decision", "")) or (found[0]["strategy"], found[0]["seq"])
 

@@ -223,9 +223,11 @@ def _feed(run: RunMemory) -> Markup:
     if not found:
         return empty("No market data.", run.tape.problem or "Nothing has arrived yet.")
     now = time.time_ns()
+    reconnects = figures.count(max(market_questions.connections(run)["connects"] - 1, 0))  # there is one connection
     columns = (
         Column("symbol"),
         Column("last tick", "ago" if _is_live(run) else "UTC", True),
+        Column("reconnects", "", True),
         Column("gaps", "", True),
         Column("checksums", "wrong", True),
         Column("stale", "", True),
@@ -235,6 +237,7 @@ def _feed(run: RunMemory) -> Markup:
         (
             row["symbol"],
             _age(now - row["last_ts"]) if _is_live(run) else figures.clock(row["last_ts"]),
+            toned(reconnects, "quiet"),
             *(
                 toned(figures.count(row[name]), "warn" if row[name] else "quiet")
                 for name in ("gaps", "checksums", "stale", "crossed")
@@ -243,7 +246,9 @@ def _feed(run: RunMemory) -> Markup:
         for row in found
     ]
     unheard = sorted(set(_asked_for(run)) - {row["symbol"] for row in found})
-    rows += [(symbol, toned("never", "warn"), *[toned("0", "quiet")] * 4) for symbol in unheard]
+    rows += [
+        (symbol, toned("never", "warn"), toned(reconnects, "quiet"), *[toned("0", "quiet")] * 4) for symbol in unheard
+    ]
     return table(columns, rows)
 
 

@@ -76,7 +76,9 @@ def on_run(page: Page) -> None:
 def _say_missed(run: RunMemory) -> None:
     """An address may name a run that is no more: nobody shall take another one's money for its."""
     asked, shown = st.session_state.get("missed run", ("", ""))
-    if shown and path_of(shown) == run.path:
+    if shown and path_of(shown) != run.path:
+        del st.session_state["missed run"]  # somebody has chosen one since
+    elif shown:
         st.html(box(banner(f"There is no run {asked}: this is {shown}. See Runs for all there are.")))
 
 

@@ -1,6 +1,7 @@
-"""One of several names, chosen on the page and remembered in its address."""
+"""One of several, chosen on the page: a name, remembered in its address, or a row of a table."""
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -21,3 +22,14 @@ def pick(label: str, names: Sequence[str], key: str) -> str:
     name = st.session_state[kept] = str(chosen or st.session_state[key])
     st.query_params[key] = name
     return name
+
+
+ROW_OR_CELL: tuple[Literal["single-row"], Literal["single-cell"]] = ("single-row", "single-cell")
+"""What can be selected in a table of which one row is chosen: a click on any of its cells is meant for the row."""
+
+
+def chosen_row(event: Any, count: int) -> int | None:
+    """The row that was clicked on, or whose box was ticked, in a table of so many; event is what it gave."""
+    selection = event["selection"]
+    rows = [*(row for row, _ in selection["cells"]), *selection["rows"]]
+    return rows[0] if rows and rows[0] < count else None

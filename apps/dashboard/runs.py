@@ -9,6 +9,7 @@ from apps import figures
 from apps.dashboard.choice import home
 from apps.dashboard.heading import state_of
 from apps.dashboard.markup import banner, box, empty, title, toned
+from apps.dashboard.picking import ROW_OR_CELL, chosen_row
 from apps.dashboard.runs_known import forget, known_runs
 from apps.dashboard.verifying import Verification
 from recorder.problems import Problem
@@ -23,20 +24,21 @@ def page() -> None:
         st.html(box(empty(f"There is no run in {home()} yet.", "A replay makes one in a second; a session goes on:")))
         st.code("wspt replay data/sample.parquet\nwspt live --simulated", language="sh")
         return
-    st.html(box(title("Runs", f"{figures.several(len(found), 'run')} in {home()}, the newest first; tick one")))
+    st.html(box(title("Runs", f"{figures.several(len(found), 'run')} in {home()}, the newest first; click one")))
     event = st.dataframe(
         [_shown(run) for run in found],
         hide_index=True,
         on_select="rerun",
-        selection_mode="single-row",
+        selection_mode=ROW_OR_CELL,
         key="runs",
         height=min(36 * len(found) + 38, 420),
         column_config={"ticks": st.column_config.NumberColumn(format="localized")},
     )
-    rows = event["selection"]["rows"]
-    looked_at = st.session_state.get("kept run")
-    current = next((number for number, run in enumerate(found) if run.name == looked_at), 0)
-    _actions(found[rows[0] if rows and rows[0] < len(found) else current])
+    number = chosen_row(event, len(found))
+    if number is None:
+        looked_at = st.session_state.get("kept run", st.query_params.get("run"))
+        number = next((number for number, run in enumerate(found) if run.name == looked_at), 0)
+    _actions(found[number])
 
 
 def _shown(run: Run) -> dict[str, Any]:  # a cell is what Streamlit has a column for

@@ -107,6 +107,8 @@ class Dashboard:
     def close(self) -> None:
         """End it. Without effect the second time."""
         self._is_closing = True
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         self._process.terminate()
         try:
             self._process.wait(timeout=5)

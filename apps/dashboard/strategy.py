@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -236,6 +237,13 @@ def _life(fill: Row, places: int) -> str:
     )
 
 
+def _settings(run: RunMemory, name: str) -> dict[str, Any]:
+    """A desk's configuration: its own, how its orders are carried out, and the limits that it has."""
+    assert run.manifest is not None
+    desk = run.manifest.configuration.get("desks", {}).get(name, {"config": run.manifest.strategies[name].config})
+    return {part: {key: value for key, value in known.items() if value is not None} for part, known in desk.items()}
+
+
 def _what_ran(run: RunMemory, name: str) -> None:
     """Configuration and code, as the run keeps them."""
     record = run.manifest.strategies.get(name) if run.manifest is not None else None
@@ -245,7 +253,7 @@ def _what_ran(run: RunMemory, name: str) -> None:
         left, right = st.columns([2, 3], gap="medium")
         said = {"file": record.file, "version": record.version, "trigger": record.trigger, "sha256": record.sha256[:12]}
         left.html(box(table((Column(""), Column("")), said.items(), wide=frozenset({1}))))
-        left.code(json.dumps(record.config, indent=2), language="json")
+        left.code(json.dumps(_settings(run, name), indent=2), language="json")
         try:
             right.code(
                 (run.path / "strategies" / f"{name}.py").read_text(encoding="utf-8"), language="python", height=360

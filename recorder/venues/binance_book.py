@@ -84,7 +84,10 @@ class Book(msgspec.Struct):
         self.may_overlap = False
 
     def is_old(self, diff: Diff) -> bool:
-        """Snapshot or chain hold all of `diff`: it came twice, or late, and Binance says to ignore it."""
+        """Snapshot or chain hold all of `diff`: it came twice, or late.
+
+        Such an event is to be ignored (Binance spot, "How to manage a local order book correctly", update procedure).
+        """
         return self.last is not None and diff.last <= self.last
 
     def expected(self, diff: Diff) -> int | None:
