@@ -20,6 +20,7 @@ testing = pytest.importorskip("streamlit.testing.v1", reason="the dashboard extr
 known = pytest.importorskip("apps.dashboard.runs_known")
 asking = pytest.importorskip("apps.dashboard.asking")
 compare = pytest.importorskip("apps.dashboard.compare")
+picking = pytest.importorskip("apps.dashboard.picking")
 verifying = pytest.importorskip("apps.dashboard.verifying")
 
 FAILING = '''"""Fails at its hundredth trade."""
@@ -180,6 +181,27 @@ def test_what_a_strategy_calls_bid_stands_beside_the_markets(
     assert ">bid<" in page
     assert ">its bid<" in page
     assert ">1.5<" in page
+
+
+@pytest.mark.parametrize(
+    ("rows", "cells", "chosen"),
+    [([], [], None), ([2], [], 2), ([], [(1, "reason")], 1), ([2], [(1, "reason")], 1), ([3], [], None)],
+)
+def test_a_click_on_a_cell_chooses_its_row(rows: list[int], cells: list[tuple[int, str]], chosen: int | None) -> None:
+    assert picking.chosen_row({"selection": {"rows": rows, "columns": [], "cells": cells}}, 3) == chosen
+
+
+def test_the_run_of_the_address_is_the_one_that_can_be_labeled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: Path
+) -> None:
+    for name in ("two", "other"):
+        shutil.copytree(runs / "two", tmp_path / name)
+    monkeypatch.setenv("WSPT_DASHBOARD_RUNS", str(tmp_path))
+
+    for name in ("two", "other"):
+        app = drawn("runs", run=name)
+        app.text_input[0].set_value(f"called {name}").run()
+        assert read_label(tmp_path / name) == f"called {name}"
 
 
 def test_the_same_strategy_of_two_runs_is_compared_first(place: Place, runs: Path) -> None:
