@@ -71,17 +71,19 @@ def run_desks(
     """Source, engine, ledger. Live and replay differ in the source of batches alone."""
     started = time.perf_counter()
     gc.freeze()  # what start-up left behind need not be looked through during the run
-    engine = Engine(desks_of(strategies, config))
+    engine = Engine(desks_of(strategies, config), opens_at=part.from_ns)
     history = History([file.strategy.name for file in strategies])
     first_seq: int | None = None
     logs = LogWriter(run) if with_logs else None
     with LedgerWriter(run / LEDGER, first_segment) as ledger:
         for batch in batches or batches_of(tape, part):
-            first_seq = batch.first_seq if first_seq is None else first_seq
+            before = engine.ticks
             with contained():
                 events = engine.process(batch)
+            if first_seq is None and engine.ticks:
+                first_seq = batch.first_seq
             _keep(events, history, ledger, logs)
-            progress(len(batch))
+            progress(engine.ticks - before)
             if should_stop():
                 break
         with contained():
@@ -91,6 +93,8 @@ def run_desks(
     if logs is not None:
         logs.close()
     if first_seq is None:
+        if should_stop():
+            raise UserProblem("expected to get to the first tick of the run, found that it was stopped before")
         raise UserProblem("expected ticks between --from and --to, found none")
     return Outcome(
         digests=history.digests(),
@@ -162,6 +166,15 @@ def _tell(failure: str) -> None:
     print(f"strategy failed: {text if len(text) <= _TOLD_MAX else text[:_TOLD_MAX] + ' ...'}", file=sys.stderr)
 
 
-def batches_of(tape: Tape, part: Range, symbols: Symbols | None = None) -> Iterator[TickBatch]:
-    """The batches of a part of a tape, a row group each; `symbols` as in `Tape.batches`."""
-    return tape.batches(ROW_GROUP, stop_seq=part.stop_seq, from_ns=part.from_ns, to_ns=part.to_ns, symbols=symbols)
+def batches_of(
+    tape: Tape, part: Range, symbols: Symbols | None = None, *, rows: int = ROW_GROUP
+) -> Iterator[TickBatch]:
+    """The batches of a part of a tape; `rows` and `symbols` as in `Tape.batches`.
+
+    Those from before it come first, for an engine that opens at its beginning: what the market is then - books, lot
+    rules, candles - was said before.
+    """
+    symbols = symbols or Symbols()
+    if part.from_ns is not None:
+        yield from tape.batches(stop_seq=part.stop_seq, to_ns=part.from_ns, symbols=symbols)
+    yield from tape.batches(rows, stop_seq=part.stop_seq, from_ns=part.from_ns, to_ns=part.to_ns, symbols=symbols)

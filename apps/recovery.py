@@ -173,7 +173,7 @@ def remake(
     durable = {name: [event for event in own if event.tick_seq < stop_seq] for name, own in recorded.items()}
     names = [file.strategy.name for file in made_of.files]
     engine, history, comparison, symbols = (
-        Engine(desks_of(made_of.files, made_of.config)),
+        Engine(desks_of(made_of.files, made_of.config), opens_at=part.from_ns),
         History(names),
         Comparison(durable),
         Symbols(),
@@ -189,9 +189,10 @@ def remake(
             ledger.append(events)
 
         for batch in batches_of(tape, part, symbols):
-            first_seq = batch.first_seq if first_seq is None else first_seq
             with contained():
                 made = engine.process(batch)
+            if first_seq is None and engine.ticks:
+                first_seq = batch.first_seq
             keep(made)
         if is_over:
             with contained():

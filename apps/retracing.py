@@ -66,7 +66,7 @@ def retrace(made_of: Ingredients, stop_seq: int, watched: Collection[int] = ()) 
     watch = _Watch(frozenset(watched))
     strategy = msgspec.structs.replace(file.strategy, generate_signal=watch.over(file.strategy))
     [desk] = desks_of([msgspec.structs.replace(file, strategy=strategy)], made_of.config)
-    watch.desk, watch.engine = desk, Engine([desk])
+    watch.desk, watch.engine = desk, Engine([desk], opens_at=part.from_ns)
     events: list[Event] = []
     for batch in batches_of(made_of.tape, msgspec.structs.replace(part, stop_seq=stop_seq)):
         with contained():

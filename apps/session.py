@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from apps.config import RunConfig, as_json, fingerprint
-from apps.desks import Progress, Range, Stop, run_desks
+from apps.desks import Progress, Range, Stop, batches_of, run_desks
 from apps.jobs import jobs_that_pay, run_jobs
 from apps.loader import StrategyFile
 from apps.problems import UserProblem
@@ -124,9 +124,13 @@ def _check_range(tape: Tape, part: Range) -> None:
 
 def _paced(tape: Tape, part: Range, speed: float) -> Iterator[TickBatch]:
     """Small batches, each handed over when its last tick is due at `speed` tape seconds per second."""
-    started, first = time.monotonic(), None
-    for batch in tape.batches(64, stop_seq=part.stop_seq, from_ns=part.from_ns, to_ns=part.to_ns):
-        first = batch.ts[0] if first is None else first
+    first: int | None = None
+    for batch in batches_of(tape, part, rows=64):
+        if part.from_ns is not None and batch.ts[0] < part.from_ns:
+            yield batch
+            continue
+        if first is None:
+            started, first = time.monotonic(), batch.ts[0]
         due = started + (batch.ts[len(batch) - 1] - first) / 1e9 / speed
         time.sleep(max(0.0, due - time.monotonic()))
         yield batch

@@ -76,7 +76,7 @@ def _compare(
     status: Status,
 ) -> tuple[Verdict, dict[str, str]]:
     """The verdict, and the digests of the desks' replayed histories: of all of them, or as far as they are recorded."""
-    engine = Engine(desks_of(made_of.files, made_of.config))
+    engine = Engine(desks_of(made_of.files, made_of.config), opens_at=made_of.part.from_ns)
     history = History([file.strategy.name for file in made_of.files])
     comparison = Comparison(recorded)
     has_ended = status not in ("running", "crashed")

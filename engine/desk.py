@@ -123,8 +123,6 @@ class Desk:
             self._risk.hear_equity(self.cash)
         if self.strategy.trigger.is_timed:
             self.next_timer = _next_multiple(at.ts, self.strategy.trigger.interval_ns)
-        if self.strategy.trigger.kind == "candle":
-            market.keep_candles(self.strategy.trigger.interval_ns, self.name)
         if self.strategy.on_start is not None:
             self._call("on_start", self.strategy.on_start, at, self.config, self.state)
         self.set_wake()

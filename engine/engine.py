@@ -43,15 +43,29 @@ class Engine:
     """Desks at one market. Give it the batches of one tape in order, then `finish`."""
 
     def __init__(
-        self, desks: Sequence[Desk], *, walk_every_row: bool = False, rows_at_once: int = ROWS_AT_ONCE
+        self,
+        desks: Sequence[Desk],
+        *,
+        opens_at: int | None = None,
+        walk_every_row: bool = False,
+        rows_at_once: int = ROWS_AT_ONCE,
     ) -> None:
-        """`walk_every_row` gives up the shortcuts: the reference that the tests compare them with."""
+        """A market of which nothing is known, and desks that have not opened.
+
+        opens_at:        the tape time, in ns, before which the ticks are the market's alone; no batch may reach over
+                         it. None opens the desks at the first tick.
+        walk_every_row:  give up the shortcuts: the reference that the tests compare them with.
+        """
         self.desks = sorted(desks, key=lambda desk: desk.name)
         self.market = Market()
+        for desk in self.desks:
+            if desk.strategy.trigger.kind == "candle":
+                self.market.keep_candles(desk.strategy.trigger.interval_ns, desk.name)
         self.ticks = 0
         self._walk_every_row = walk_every_row
         self._rows_at_once = rows_at_once
         self._last = Moment(0, 0, 0)
+        self._opens_at = opens_at
         self._is_open = False
         self._wake = NEVER
         self._walks_all = False
@@ -69,6 +83,9 @@ class Engine:
         out: list[Event] = []
         length = len(batch.kind)
         if not length:
+            return out
+        if self._opens_at is not None and batch.ts[0] < self._opens_at:
+            self._take_alone(batch)
             return out
         self.market.begin(batch)
         for desk in self.desks:
@@ -103,6 +120,18 @@ class Engine:
                 desk.listen(out)
                 desk.finish(self._last)
         return out
+
+    def _take_alone(self, batch: TickBatch) -> None:
+        """A batch from before the desks open."""
+        market = self.market
+        market.begin(batch)
+        for row, kind in enumerate(batch.kind):
+            market.row = row
+            if kind == _FEED:
+                market.take_feed(row)
+            elif market.has_losses:
+                market.take_heard(row)
+        market.end()
 
     def _open(self, at: Moment) -> None:
         self._is_open = True

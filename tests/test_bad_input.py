@@ -338,13 +338,6 @@ def test_a_folder_whose_name_begins_with_a_tilde_is_here_and_not_at_home(place: 
     assert (place.folder / "~" / "run" / "run.json").is_file()
 
 
-def test_a_replay_that_begins_later_says_what_it_does_not_know(place: Place, tape: Path) -> None:
-    late = place.wspt("replay", tape, "--from", "2026-01-01T00:00:05")
-
-    assert late.code == 0
-    assert "no book, lot rule or candle from before it is known" in late.err
-
-
 def test_a_table_does_not_come_through_a_pipe(place: Place) -> None:
     os.mkfifo(place.folder / "pipe")
 

@@ -153,6 +153,42 @@ def test_a_part_in_the_middle_can_be_replayed_and_verified(place: Place, tape: P
     assert place.wspt("verify", "run", "--json").json["digest"] == said["digest"]
 
 
+LATE = """
+from engine import Signal
+
+CONFIG = {"after_ns": 0}
+
+
+def generate_signal(data, config, state):
+    \"\"\"From a moment on, trade at every tenth trade, for a reason that tells what is known of the market.\"\"\"
+    if data.ts < config["after_ns"]:
+        return None
+    state["asked"] = state.get("asked", 0) + 1
+    if state["asked"] % 10 != 1:
+        return None
+    book, closes = data.book(data.symbol, 3), [candle.close for candle in data.candles(data.symbol, "1s", 5)]
+    known = [book and book.bids, closes, [trade.price for trade in data.recent_trades(n=20)]]
+    return Signal("buy", data.symbol, 9.0, reason=str(known))
+"""
+
+
+@pytest.mark.parametrize("trigger", ["trade", "candle:2s"])
+def test_a_replay_that_begins_later_knows_the_market_from_before(place: Place, tape: Path, trigger: str) -> None:
+    middle = str(Tape.open(tape).start + 15 * SECOND)
+    place.strategy("late", f'TRIGGER = "{trigger}"\n{LATE}')
+    alone = ("--only", "late", "--set", f"late.after_ns={middle}")
+    query = "select ts, symbol, side, price, quantity, cash, reason from fills order by seq"
+
+    place.wspt("replay", tape, *alone, "--out", "whole")
+    said = place.wspt("replay", tape, *alone, "--out", "later", "--from", middle, "--json").json
+    whole, later = (place.wspt("sql", run, "--json", query).json for run in ("whole", "later"))
+
+    assert whole == later
+    assert later[0]["reason"].count("(") > 3, "a book"
+    assert said["ticks"] < Tape.open(tape).rows
+    assert place.wspt("verify", "later").code == 0
+
+
 # -- what is not the same is found ---------------------------------------------------------------------------
 
 

@@ -110,10 +110,6 @@ def replay(
             again = load_strategies(run / "strategies" / f"{name}.py" for name in other.desks)  # fresh modules
             run_it(again, other, other_run)
             compared = _diff(run, other_run, other.desks)
-    if start is not None and (moment(start, "--from") or 0) > tape.start:
-        print(
-            "--from: the market begins there, too: no book, lot rule or candle from before it is known", file=sys.stderr
-        )
     leaderboard = leaderboard_of(run)
     if as_json:
         said = replay_json(str(run), manifest, leaderboard)
