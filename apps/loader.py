@@ -92,14 +92,15 @@ def load_strategy(path: Path) -> StrategyFile:
         raise UserProblem(f"{path}: expected a function generate_signal(data, config, state), found {found}")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise UserProblem(f"{path}: expected a plain function generate_signal, found an async one, which nobody awaits")
+    asked, wants = _by_place(path, function)
     strategy = Strategy(
         name=_name(path, module),
         version=str(getattr(module, "STRATEGY_VERSION", "0")),
         symbols=_symbols(path, module),
         config=_config(path, module),
         trigger=_trigger(path, module),
-        generate_signal=own(function),
-        wants=_wanted(path, function),
+        generate_signal=own(asked),
+        wants=wants,
         on_start=_hook(path, module, "on_start", own),
         on_fill=_hook(path, module, "on_fill", own),
         on_stop=_hook(path, module, "on_stop", own),
@@ -231,8 +232,8 @@ def _hook(path: Path, module: ModuleType, name: str, own: Wrap) -> Callable[...,
     return hook if hook is None else own(hook)
 
 
-def _wanted(path: Path, function: Callable[..., Any]) -> tuple[str, ...]:
-    """Which of our arguments to give to the function, by position.
+def _by_place(path: Path, function: Callable[..., Any]) -> tuple[Callable[..., Any], tuple[str, ...]]:
+    """The function as one that takes its arguments by position, and which of ours to give to it.
 
     Its parameters are known by their names, or by their places where there are three and those that have our names
     stand in our places. Further ones keep their defaults.
@@ -243,11 +244,14 @@ def _wanted(path: Path, function: Callable[..., Any]) -> tuple[str, ...]:
         raise UserProblem(f"{path}: expected generate_signal to be a function in Python, found {function!r}") from error
     required = [parameter for parameter in parameters if parameter.default is inspect.Parameter.empty]
     asked = [parameter for parameter in parameters if parameter.name in PARAMETERS or parameter in required]
+    ours = tuple(parameter.name for parameter in asked if parameter.name in PARAMETERS)
     if asked == parameters[: len(asked)] and all(parameter.kind in _BY_POSITION for parameter in asked):
-        if all(parameter.name in PARAMETERS for parameter in asked):
-            return tuple(parameter.name for parameter in asked)
+        if len(ours) == len(asked):
+            return function, ours
         if _are_three(parameters[:3]) and len(asked) <= 3:
-            return PARAMETERS[:3]
+            return function, PARAMETERS[:3]
+    if len(ours) == len(asked) and all(parameter.kind == inspect.Parameter.KEYWORD_ONLY for parameter in asked):
+        return lambda *given: function(**dict(zip(ours, given, strict=True))), ours
     names = ", ".join(map(str, parameters))
     raise UserProblem(
         f"{path}: expected generate_signal to take some of data, config, state, portfolio, found ({names})"

@@ -15,7 +15,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from engine.ticks import BUY, LAST_OF_MESSAGE, NO_SIDE, PRICE_MAX, PRICE_MIN, SELL, SIZE_MAX, Kind
-from recorder.imports import ImportProblem
+from recorder.imports import CENTURY_NS, ImportProblem
 from recorder.venues import Quality
 
 TRADE_COLUMNS = ("price", "size")
@@ -25,7 +25,7 @@ BATCH_ROWS = 262_144
 """Rows that are held in memory at a time."""
 
 _COARSE = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000}
-_CRYPTO_NS = (1_230_768_000_000_000_000, 4_102_444_800_000_000_000)
+_CRYPTO_NS = (1_230_768_000_000_000_000, CENTURY_NS)
 """From the first Bitcoin, 2009, to 2100. The same in s, ms or us, taken for ns, is within the first weeks of 1970."""
 
 SIDES: dict[str, int] = {
@@ -180,6 +180,10 @@ class _Columns:
         times: _Ints = column.to_numpy(zero_copy_only=False)
         if not self._first_row:
             self._check_unit(int(times[0]))
+        for row in (int(times.argmin()), int(times.argmax())):
+            if not 0 <= times[row] < CENTURY_NS:
+                where = f"{times[row]} in row {self._first_row + row + 1}"
+                raise self._problem("ts", "whole ns since 1970, before 2100", where)
         return times
 
     def _check_unit(self, ts: int) -> None:

@@ -18,6 +18,8 @@ from recorder.venues import Frame
 
 UNSTAMPED_LINES_MAX = 1_000
 """Lines at the start of a capture that may come without a time before it is taken for another kind of file."""
+CENTURY_NS = 4_102_444_800_000_000_000
+"""The year 2100, in ns: no time of a market's lies beyond it."""
 UNSTAMPED_FRAMES_MAX = 10_000
 """Frames at the start of a stream that may come without a time of their own; see `stamp`."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -43,7 +45,8 @@ def hftbacktest(paths: Iterable[str | Path], counts: Counts | None = None) -> It
     """Frames of hftbacktest's recorder: lines `<time of receipt in ns> <frame>`, gzip or plain.
 
     Several files run on as one stream, in the order given.
-    Raises ImportProblem for a file that is missing, broken or of another kind.
+    Raises ImportProblem for a file that is missing, broken or of another kind, or begins before the one that it
+    follows: trades that come after later ones would be taken for some that have been seen.
     """
     return _frames(_existing(paths), _HFTBACKTEST, counts or Counts())
 
@@ -109,7 +112,10 @@ def stamp(decoded: Iterable[Decoded]) -> Iterator[Decoded]:
 
 
 def _event_time(ticks: Sequence[Tick]) -> int | None:
-    return max((tick.ts_event for tick in ticks if tick.ts_event is not None), default=None)
+    """The latest of the venue's times; one of another century would hold the clock for all that follows."""
+    return max(
+        (tick.ts_event for tick in ticks if tick.ts_event is not None and tick.ts_event < CENTURY_NS), default=None
+    )
 
 
 class _Line(NamedTuple):
@@ -164,9 +170,16 @@ _CRYPTOFEED = _Format("lines `<unix seconds>: <frame>`", _read_cryptofeed)
 
 
 def _frames(paths: Sequence[Path], form: _Format, counts: Counts) -> Iterator[Frame]:
+    before: tuple[Path, int] | None = None
     for path in paths:
+        first: int | None = None
         for line in _stamped(path, form, counts):
             assert line.payload is not None
+            if first is None and line.time is not None:
+                first = line.time
+                if before is not None and first < before[1]:
+                    raise ImportProblem(f"{path}: expected files in the order of their times, found {before[0]} first")
+                before = path, first
             yield Frame(line.time, line.payload)
 
 

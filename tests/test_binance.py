@@ -351,6 +351,18 @@ def test_aggregates_alone_are_the_trades() -> None:
     assert (row.trade_id, row.price, row.size) == ("3", 10.5, 2.0)
 
 
+def test_aggregates_alone_are_the_trades_of_a_connection_after_one_with_single_trades() -> None:
+    decoder = BinanceDecoder()
+    decoded([trade(10), trade(11)], decoder)
+    decoder.connected(1)
+
+    stream = [aggregate(4, 10, 11), aggregate(5, 12, 13), trade(13), trade(14)]
+    rows = [row for one in stream for row in decoder.decode(one)]
+
+    assert [row.trade_id for row in rows if row.kind == Kind.TRADE] == ["5", "14"]
+    assert decoder.quality.duplicates == 2
+
+
 def test_trades_and_aggregates_of_one_symbol_are_counted_once() -> None:
     decoder = BinanceDecoder()
     stream = [aggregate(1, 10, 12), trade(12), trade(13), aggregate(2, 13, 13), trade(14)]

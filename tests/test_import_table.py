@@ -269,6 +269,11 @@ def test_a_long_table_comes_in_batches(tmp_path: Path) -> None:
         ("ts,symbol,price,size\n1,A,1\n", "CSV parse error"),
         ("ts,symbol,price,size,side\n1,A,1,1,up\n", "side: expected buy, sell, b, s, 1, -1, 0 or nothing, found 'up'"),
         ("ts,symbol,price,size\n1,A,1,1\n,A,1,1\n", "ts: expected a time in every row, found none in row 2"),
+        (
+            "ts,symbol,price,size\n1,A,1,1\n-5,A,1,1\n",
+            "ts: expected whole ns since 1970, before 2100, found -5 in row 2",
+        ),
+        ("ts,symbol,price,size\n1,A,1,1\n9000000000000000000,A,1,1\n", "found 9000000000000000000 in row 2"),
         ("ts,symbol,price,price,size\n1,A,1,2,1\n", "expected each column once, found price several times"),
     ],
 )

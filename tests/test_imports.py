@@ -51,6 +51,15 @@ def test_gzip_and_plain_files_run_on_as_one_stream(write: Write) -> None:
     ]
 
 
+def test_files_in_another_order_than_that_of_their_times_are_a_mistake(write: Write) -> None:
+    first = write("1.gz", gzip.compress(b'100 {"a":1}\n300 {"b": 2}\n'))
+    second = write("2.txt", b'200 {"c":3}\n')
+
+    assert len(list(hftbacktest([first, second]))) == 3, "they overlap, and that may be"
+    with pytest.raises(ImportProblem, match=r"1\.gz: expected files in the order of their times, found .*2\.txt first"):
+        list(hftbacktest([second, first]))
+
+
 def test_a_real_capture_gives_every_line(captures: Path) -> None:
     counts = Counts()
 
@@ -185,6 +194,13 @@ def test_frames_take_the_venues_times_and_never_run_backwards() -> None:
 
     assert [frame.ts_recv for frame, _ in stamped] == [30, 30, 30, 30, 40]
     assert [frame.payload for frame, _ in stamped] == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_a_time_of_another_century_does_not_hold_the_clock() -> None:
+    times = [30, imports.CENTURY_NS, 40]
+    decoded = [(Frame(None, b"{}"), [Tick(kind=Kind.OTHER, ts_event=time)]) for time in times]
+
+    assert [frame.ts_recv for frame, _ in stamp(decoded)] == [30, 30, 40]
 
 
 def test_a_frame_comes_no_sooner_than_its_latest_tick_and_a_time_of_receipt_wins() -> None:

@@ -93,12 +93,19 @@ def test_parameters_are_given_by_name_or_three_by_place(parameters: str, wants: 
         "data, verbose=False, state=None",  # by place the state would be verbose
         "*arguments",
         "data, **options",
-        "*, data",
+        "data, *, state",  # half by place, half by name
     ],
 )
 def test_parameters_that_could_be_mistaken_are_refused(parameters: str, write: Write) -> None:
     with pytest.raises(UserProblem, match=r"expected generate_signal to take some of data, config, state, portfolio"):
         load_strategy(write(f"def generate_signal({parameters}): ..."))
+
+
+def test_parameters_that_come_by_name_alone_are_given_so(write: Write) -> None:
+    strategy = load_strategy(write("def generate_signal(*, state, data, depth=3): return data, state, depth")).strategy
+
+    assert strategy.wants == ("state", "data")
+    assert strategy.generate_signal("the state", "the data") == ("the data", "the state", 3)
 
 
 def test_a_method_or_another_callable_is_asked_like_a_function(write: Write) -> None:

@@ -156,6 +156,7 @@ class BinanceDecoder:
     def _forget(self) -> None:
         for market in self._markets.values():
             market.forget()
+            market.has_trades = False  # the new connection may carry aggregates alone
 
     def _market(self, name: str, symbol: str | None = None) -> "_Market":
         market = self._markets.get(name)
@@ -185,7 +186,7 @@ class BinanceDecoder:
         if market.has_trades:
             return [market.row(_OTHER)]
         trade_id, before = trade.aggregate_id, market.last_aggregate
-        if trade_id <= before:
+        if trade_id <= before or trade.last_trade_id <= market.last_trade:
             return self._seen(market)
         # A single trade that is part of this aggregate, and comes later, has been counted with it.
         market.last_aggregate, market.last_trade = trade_id, trade.last_trade_id

@@ -15,7 +15,8 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 from engine.ticks import PRICE_MAX, PRICE_MIN, SIZE_MAX, FeedNote
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
-Id: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Id: TypeAlias = Annotated[int, Meta(ge=0, lt=2**53)]
+"""Whoever reads JSON with doubles, as most of a venue's clients do, knows no larger number exactly: it is a mistake."""
 Time: TypeAlias = Annotated[int, Meta(ge=0, le=(2**63 - 1) // 1_000)]
 Price: TypeAlias = Annotated[float, Meta(ge=PRICE_MIN, le=PRICE_MAX)]
 PriceOrNone: TypeAlias = Annotated[float, Meta(ge=0.0, le=PRICE_MAX)]

@@ -28,7 +28,7 @@ class Trade(Struct, gc=False):
     side: Literal["buy", "sell"]
     price: Price
     qty: Annotated[float, Meta(gt=0.0, le=SIZE_MAX)]
-    trade_id: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    trade_id: Annotated[int, Meta(ge=0, lt=2**53)]  # more would be lost on a client that reads numbers as doubles
     timestamp: str
 
 
