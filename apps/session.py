@@ -16,7 +16,7 @@ from apps.jobs import jobs_that_pay, run_jobs
 from apps.loader import StrategyFile
 from apps.problems import UserProblem
 from engine.digest import run_digest
-from engine.signals import Trigger
+from engine.signals import spelled
 from engine.ticks import TickBatch
 from recorder.runs import (
     Manifest,
@@ -150,9 +150,5 @@ def record_of(file: StrategyFile, config: RunConfig) -> StrategyRecord:
         version=strategy.version,
         config=as_json(config)["desks"][strategy.name]["config"],
         symbols=list(strategy.symbols or ()),
-        trigger=_spelled(strategy.trigger),
+        trigger=spelled(strategy.trigger),
     )
-
-
-def _spelled(trigger: Trigger) -> str:
-    return f"{trigger.kind}:{trigger.interval_ns}ns" if trigger.is_timed else trigger.kind

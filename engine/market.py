@@ -19,6 +19,8 @@ from engine.ticks import FEED_LOST, LAST_OF_MESSAGE, NAN, NO_SYMBOL, SNAPSHOT, F
 
 TRADES_KEPT = 10_000
 """How many trades of one symbol can be asked for."""
+_TRADES_OVER = 2_500
+"""How many more there may be before the oldest are dropped, which moves all the others."""
 _ROWS_PENDING = 262_144
 _BATCHES_PENDING = 64
 
@@ -93,7 +95,7 @@ class _TradeLog:
                 series.take(trade.ts, trade.price, trade.size)
         self.trades += fresh
         self.total += len(fresh)
-        if len(self.trades) > 2 * TRADES_KEPT:
+        if len(self.trades) > TRADES_KEPT + _TRADES_OVER:
             del self.trades[:-TRADES_KEPT]
         self.next_seq = batch.first_seq + stop
 

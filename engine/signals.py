@@ -112,6 +112,14 @@ def trigger_of(text: str) -> Trigger:
     raise ValueError(f"expected tick, trade, quote, book, candle:INTERVAL or every:INTERVAL, found {text!r}")
 
 
+def spelled(trigger: Trigger) -> str:
+    """The text that `trigger_of` makes this trigger of, in the largest unit that needs no fraction."""
+    if not trigger.is_timed:
+        return trigger.kind
+    unit = [unit for unit, ns in _UNITS_NS.items() if trigger.interval_ns % ns == 0][-1]
+    return f"{trigger.kind}:{trigger.interval_ns // _UNITS_NS[unit]}{unit}"
+
+
 class Strategy(msgspec.Struct, frozen=True, kw_only=True):
     """A strategy as the loader found it: plain functions and their settings, without any state.
 

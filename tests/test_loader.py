@@ -10,6 +10,7 @@ import pytest
 
 from apps.loader import find_strategies, load_strategies, load_strategy
 from apps.problems import UserProblem
+from engine.signals import spelled, trigger_of
 
 IDLE = "def generate_signal(data):\n    return None\n"
 
@@ -58,6 +59,22 @@ def on_stop(state): ...
 
 def test_a_file_is_known_by_the_hash_of_its_bytes(write: Write) -> None:
     assert load_strategy(write(IDLE)).sha256 != load_strategy(write(IDLE + "\n")).sha256
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("book", "book"),
+        ("candle:1m", "candle:1m"),
+        ("candle:90s", "candle:90s"),
+        ("every:500ms", "every:500ms"),
+        ("every:48h", "every:2d"),
+        ("candle:3600s", "candle:1h"),
+    ],
+)
+def test_a_trigger_is_told_in_the_largest_unit_that_fits(given: str, told: str) -> None:
+    assert spelled(trigger_of(given)) == told
+    assert trigger_of(told) == trigger_of(given)
 
 
 # -- parameters --------------------------------------------------------------------------------------------------
