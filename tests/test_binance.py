@@ -339,6 +339,16 @@ def test_a_jump_in_trade_ids_is_told_before_the_trade_and_leaves_the_touch() -> 
     assert decoder.quality.gaps == 1
 
 
+def test_a_raw_stream_of_all_markets_is_a_message_that_nobody_asked_for() -> None:
+    decoder = BinanceDecoder()
+    everything = [{"e": "24hrTicker", "s": name, "c": "10.5"} for name in ("BTCUSDT", "ETHUSDT")]
+
+    assert [row.kind for row in decoder.decode(frame(everything))] == [Kind.OTHER]
+    assert decoder.quality.unparsed == 0
+    decoder.decode(frame([1, 2]))
+    assert decoder.quality.unparsed == 1
+
+
 def test_aggregates_alone_are_the_trades() -> None:
     decoder = BinanceDecoder()
 

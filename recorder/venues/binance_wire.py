@@ -155,6 +155,9 @@ def read(payload: bytes) -> Message:
 
     Raises msgspec.DecodeError, UnicodeDecodeError or RecursionError for what is no message of the venue.
     """
+    if payload.startswith(b"["):  # a raw stream of all markets, such as `!ticker@arr`
+        _EVENTS.decode(payload)
+        return Unread()
     head = _HEAD.decode(payload)
     if head.stream is None:
         return _raw(head, payload)
@@ -184,6 +187,12 @@ class _Head(Struct, gc=False):
     code: int | str | None = None
     msg: str | None = None
     id: int | str | None = None
+
+
+class _Event(Struct, gc=False):
+    """One of a list of messages."""
+
+    event: str = field(name="e")
 
 
 def _raw(head: _Head, payload: bytes | Raw) -> Message:
@@ -221,6 +230,7 @@ def instrument_note(instrument: Instrument) -> str:
 
 
 _HEAD = msgspec.json.Decoder(_Head, strict=False)
+_EVENTS = msgspec.json.Decoder(Annotated[list[_Event], Meta(min_length=1)])
 _TRADE = msgspec.json.Decoder(Trade, strict=False)
 _AGGREGATE = msgspec.json.Decoder(AggregateTrade, strict=False)
 _QUOTE = msgspec.json.Decoder(Quote, strict=False)
