@@ -87,16 +87,16 @@ def _setting(name: str, value: Any) -> Any:
         return money(float(value))
     if name.endswith("_ms"):
         if not 0 <= value < _LONGEST_MS:
-            raise UserProblem(f"{name}: expected 0 or more, found {value}")
+            raise UserProblem(f"{name}: expected 0 or more and less than {_LONGEST_MS:g}, found {value}")
         return round(value * 1_000_000)
     if not 0 <= value < _LONGEST_MS:
-        raise UserProblem(f"{name}: expected 0 or more, found {value}")
+        raise UserProblem(f"{name}: expected 0 or more and less than {_LONGEST_MS:g}, found {value}")
     return value if name in ("queue_power", "jitter_seed") else money(float(value))
 
 
 def _limit(name: str, value: float) -> Decimal | int:
     if not 0 < value < _LARGEST:
-        raise UserProblem(f"risk.{name}: expected more than 0, found {value}")
+        raise UserProblem(f"risk.{name}: expected more than 0 and less than {_LARGEST:g}, found {value}")
     if name == "cooldown_s":
         return round(value * 1_000_000_000)
     return int(value) if name in _COUNTS else money(float(value))

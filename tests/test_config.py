@@ -289,10 +289,13 @@ def test_a_mistake_in_the_file_is_one_sentence_that_names_it(text: str, sentence
         ),
         ("[execution.kraken]\nslippage_bps = 10000\n", r"slippage_bps: expected .* below 10000, found 10000"),
         ("[execution.kraken]\nslippage_bps = -5\n", r"slippage_bps: expected basis points from 0 .*, found -5"),
-        ("[execution.kraken]\nlatency_ms = -1\n", r"latency_ms: expected 0 or more, found -1"),
+        ("[execution.kraken]\nlatency_ms = -1\n", r"latency_ms: expected 0 or more and less than 1e\+09, found -1"),
         ("[execution.kraken]\nfill_model = 'dept'\n", r"fill_model: expected one of depth, touch, .*mean 'depth'\?"),
-        ("[execution.kraken]\nmaintenance_ratio = -1\n", r"maintenance_ratio: expected 0 or more, found -1"),
-        ("[risk]\nmax_position = 0\n", r"risk\.max_position: expected more than 0, found 0"),
+        (
+            "[execution.kraken]\nmaintenance_ratio = -1\n",
+            r"maintenance_ratio: expected 0 or more and less than 1e\+09, found -1",
+        ),
+        ("[risk]\nmax_position = 0\n", r"risk\.max_position: expected more than 0 and less than 1e\+15, found 0"),
         (
             "[execution.kraken.instruments.'BTC/USD']\nlot_size = 'x'\n",
             r"instruments\.BTC/USD\.lot_size: expected an amount such as 0\.01, found 'x'",
