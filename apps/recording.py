@@ -3,7 +3,6 @@
 import gc
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
 from pathlib import Path
 
 import msgspec
@@ -54,9 +53,7 @@ class Recording:
 
     async def run(self, follow: Follow) -> None:
         """Until the feed is stopped. `follow` gets the rows of what came together."""
-        async with aclosing(self.feed.batches()) as batches:
-            async for records in batches:
-                self.take(records, follow)
+        await self.feed.run(lambda records: self.take(records, follow))
 
     def take(self, records: Sequence[Record], follow: Follow) -> None:
         """What came together: first to disk, then to the assembler, then to whoever follows."""

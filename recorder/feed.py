@@ -4,12 +4,14 @@ import asyncio
 import random
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Coroutine, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, ProxyError, WebSocketException
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event
 
 from recorder.clock import SYSTEM_CLOCK, Clock
 from recorder.conversation import Conversation, Findings
@@ -25,19 +27,22 @@ MESSAGE_MAX = 32 * 2**20
 SIMULATED_HEADER = "Wspt-Simulated"
 """In the answer to the handshake: the market is made up. A tape of it says so, whatever it was told."""
 
-BATCH_MAX = 1024
-"""Records that are handed over together. One read of the socket brings fewer of any but the shortest messages."""
+Take = Callable[[list[Record]], None]
+"""Gets records that came together, at least one."""
 
 _FRAME = int(RecordKind.FRAME)
 _UNDER_MAINTENANCE = (1012, 1013)  # close codes: service restart, try again later
 _NS = 1_000_000_000
+_BUSY_NS = 10_000_000
+"""For a shorter time nobody is held to have been away."""
+_DATA = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 
 # ValueError: a redirect to what is no address; ImportError: a SOCKS proxy without the package for it.
 _UNREACHABLE = (OSError, WebSocketException, ValueError, ImportError, EOFError)
 
 
 class Feed:
-    """One venue's stream. Iterate `batches()` once, in one task and in `aclosing`; call the rest from the same loop.
+    """One venue's stream. Call `run` once, and the rest from the same loop.
 
     Whatever the venue or the network does becomes a record, never an exception:
 
@@ -53,9 +58,8 @@ class Feed:
 
     A subscription that the venue refuses is a FRAME, of which the decoder makes a row; `findings` collects them.
 
-    A message is stamped when it is taken from the socket's queue. A consumer that is slow is therefore seen in
-    the stamps of what waited for it: at most the queue (16 messages) and what one read brought; the rest waits at
-    the venue, as TCP has it. So memory is bounded, and nothing is dropped.
+    A message is stamped when it has been read, and handed over within that read. While whoever takes it is slow nothing
+    is read: the rest waits at the venue, as TCP has it. So memory is bounded, and nothing is dropped.
 
     url:        another address than the venue's own.
     first_conn: number of the first connection; a recording that goes on continues its count.
@@ -98,6 +102,7 @@ class Feed:
         self._tasks: set[asyncio.Task[None]] = set()
         self._opening: asyncio.Task[None] | None = None
         self._line: _Line | None = None
+        self._take: Take = lambda records: None
 
     @property
     def symbols(self) -> list[str]:
@@ -115,7 +120,7 @@ class Feed:
         return self._line is not None
 
     def stop(self) -> None:
-        """End `records` after what has been handed over so far."""
+        """End `run` after what has been handed over so far."""
         self._is_stopped = True
         self._inbox.wake()
 
@@ -128,69 +133,78 @@ class Feed:
         if self._line is not None:
             self._line.talk.heal(symbol)
 
-    async def batches(self) -> AsyncGenerator[list[Record], None]:
-        """Everything that happens, in order, until `stop`: what is here is handed over together, and never waits."""
+    async def run(self, take: Take) -> None:
+        """Hand over everything that happens, in order, until `stop`.
+
+        Messages are handed over from within the read of the socket that brought them, those of one read together. So
+        `take` may not wait; while it works the venue does, as TCP has it. What it raises comes out of here.
+        """
         inbox, pending = self._inbox, self._inbox.records
         inbox.open()
+        self._take = take
         self._last_ns = self._clock.mono_ns()
         watching = self._start(self._watch())
         try:
-            while True:
+            while not self._is_stopped or (pending and self._bug is None):
                 if pending:
-                    batch = list(pending)
+                    records = list(pending)
                     pending.clear()
-                    yield batch
-                    continue
-                if self._is_stopped:
-                    break
-                line = self._line
-                if line is None:
+                    self._hand_over(records, self._clock.mono_ns())
+                elif self._line is None:
                     await self._connecting()
-                    continue
-                inbox.begin()
-                try:
-                    payload = await line.receive(False)
-                except asyncio.CancelledError:
-                    if not inbox.was_woken():
-                        raise
-                    continue
-                except ConnectionClosed as closed:
-                    await self._closed(line, closed)
-                    continue
-                finally:
-                    inbox.waiting = None
-                batch = self._heard(line, payload)
-                while line.has_message() and len(batch) < BATCH_MAX:
-                    batch += self._heard(line, await line.receive(False))
-                yield batch
+                else:
+                    await self._listening(self._line)
             if self._bug is not None:
                 raise self._bug
         finally:
+            self._is_stopped = True
             await self._shut(watching)
 
-    async def records(self) -> AsyncGenerator[Record, None]:
-        """The same one by one."""
-        async with aclosing(self.batches()) as batches:
-            async for batch in batches:
-                for record in batch:
-                    yield record
+    async def _listening(self, line: "_Line") -> None:
+        """Wait until something else happens than that messages arrive."""
+        inbox = self._inbox
+        inbox.begin()
+        try:
+            await line.connection.recv()  # no message comes here: it waits for the end of the connection
+        except asyncio.CancelledError:
+            if not inbox.was_woken():
+                raise
+        except ConnectionClosed as closed:
+            await self._closed(line, closed)
+        finally:
+            inbox.waiting = None
 
-    def _heard(self, line: "_Line", payload: bytes) -> list[Record]:
-        """A message with its stamp, behind what there is to say about it."""
+    def _arrived(self, line: "_Line", payloads: Sequence[bytes]) -> None:
+        """The messages of one read."""
+        if self._is_stopped:
+            return
         wall_ns, mono_ns = self._clock
-        self._last_ns = now = mono_ns()
-        # What is rare costs the hot path one look at a truth value.
-        if line.talk.is_open:
-            line.talk.hear(payload)
-        if line.watch.awaited:
-            line.watch.hear(payload, now)
-        record = Record(wall_ns(), now, line.conn, _FRAME, payload)
-        pending = self._inbox.records
-        if not pending:
-            return [record]
-        told = [*pending, record]
-        pending.clear()
-        return told
+        records: list[Record] = []
+        for payload in payloads:
+            self._last_ns = now = mono_ns()
+            # What is rare costs the hot path one look at a truth value.
+            if line.talk.is_open:
+                line.talk.hear(payload)
+            if line.watch.awaited:
+                line.watch.hear(payload, now)
+            record = Record(wall_ns(), now, line.conn, _FRAME, payload)
+            if self._inbox.records:  # what there is to say about it stands before it
+                records += self._inbox.records
+                self._inbox.records.clear()
+            records.append(record)
+        self._hand_over(records, self._last_ns)
+
+    def _hand_over(self, records: list[Record], now: int) -> None:
+        """Have records taken, at the monotonic time `now`. To be busy with them is not the venue's silence."""
+        try:
+            self._take(records)
+        except BaseException as error:  # asyncio would end the connection over it, and nothing else
+            self._bug, self._is_stopped = error, True
+            self._inbox.wake()
+        busy_ns = self._clock.mono_ns() - now
+        self._last_ns += busy_ns
+        if busy_ns > _BUSY_NS and self._line is not None:
+            self._line.watch.excuse(busy_ns)
 
     async def _connecting(self) -> None:
         """Begin an attempt to connect where none is under way, and wait until something happens."""
@@ -210,7 +224,7 @@ class Feed:
         return task
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
-        """An exception in a task is a mistake of ours: it comes out of `records`, rather than end in silence."""
+        """An exception in a task is a mistake of ours: it comes out of `run`, rather than end in silence."""
         if not task.cancelled() and task.exception() is not None:
             self._bug, self._is_stopped = task.exception(), True
         self._inbox.wake()
@@ -226,6 +240,7 @@ class Feed:
             connection = await connect(
                 self.url,
                 ssl=(self._tls or True) if self.url.startswith("wss:") else None,
+                create_connection=_Listener,
                 compression=None,
                 max_size=MESSAGE_MAX,
                 open_timeout=self.profile.open_timeout_s,
@@ -242,9 +257,11 @@ class Feed:
         if connection.response is not None and SIMULATED_HEADER in connection.response.headers:
             self._inbox.note(SIMULATED)
         self._last_ns = self._clock.mono_ns()
-        self._line = self._new_line(connection)
+        assert isinstance(connection, _Listener), "see above"
+        self._line = line = self._new_line(connection)
+        connection.listen(partial(self._arrived, line))
 
-    def _new_line(self, connection: ClientConnection) -> "_Line":
+    def _new_line(self, connection: "_Listener") -> "_Line":
         talk = Conversation(
             self.profile,
             self._names,
@@ -344,6 +361,46 @@ class Feed:
                 line.talk.heal(self._names[name])
 
 
+class _Listener(ClientConnection):
+    """A connection that hands its messages over as it reads them.
+
+    To have a task wait for each message, as `recv` does, costs a turn of the loop and as much time as everything else
+    that websockets does for it. Here `recv` gets no message, and tells of the end alone.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._arrived: Callable[[list[bytes]], None] | None = None
+        self._messages: list[bytes] = []
+        self._parts: list[bytes] = []
+
+    def listen(self, arrived: Callable[[list[bytes]], None]) -> None:
+        """Hand over from now on, to somebody who never raises; what came behind the handshake at once."""
+        self._arrived = arrived
+        self._tell()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._messages:
+            self._tell()
+
+    def process_event(self, event: Event) -> None:
+        if not isinstance(event, Frame) or event.opcode not in _DATA:
+            super().process_event(event)
+        elif event.fin and not self._parts:
+            self._messages.append(bytes(event.data))
+        else:
+            self._parts.append(bytes(event.data))
+            if event.fin:
+                self._messages.append(b"".join(self._parts))
+                self._parts.clear()
+
+    def _tell(self) -> None:
+        if self._arrived is not None and self._messages:
+            messages, self._messages = self._messages, []
+            self._arrived(messages)
+
+
 class _Line:
     """A connection, and what is said and known on it.
 
@@ -351,24 +408,18 @@ class _Line:
     pinged_ns:  when it was last asked for a sign of life.
     """
 
-    __slots__ = ("conn", "connection", "pinged_ns", "reason", "receive", "renew_ns", "talk", "watch")
+    __slots__ = ("conn", "connection", "pinged_ns", "reason", "renew_ns", "talk", "watch")
 
     def __init__(
-        self, connection: ClientConnection, conn: int, talk: Conversation, watch: SymbolWatch, renew_ns: int | None
+        self, connection: "_Listener", conn: int, talk: Conversation, watch: SymbolWatch, renew_ns: int | None
     ) -> None:
         self.connection = connection
-        self.receive = connection.recv
         self.conn = conn
         self.talk = talk
         self.watch = watch
         self.renew_ns = renew_ns
         self.reason = ""
         self.pinged_ns = -1
-
-    def has_message(self) -> bool:
-        """To receive would not wait: a whole message is here. (No public way to ask; tests/test_feed.py holds it.)"""
-        frames = self.connection.recv_messages.frames.queue
-        return bool(frames) and frames[0].fin
 
 
 async def _say(connection: ClientConnection, payload: bytes) -> bool:

@@ -16,13 +16,12 @@ CONN_MASK = 0xFFFF
 class Inbox:
     """Records that wait to be handed over, and the task that waits for the next one.
 
-    A message is received without a timeout of its own, and without a task of its own: both would cost as much as
-    receiving it. Instead, when there is something else to hand over, the wait is canceled, as asyncio's own timeouts
-    do it; `recv` of websockets loses nothing by that. Whoever waits:
+    That task waits for the end of a connection, or for nothing in particular. When there is something to hand over, its
+    wait is canceled, as asyncio's own timeouts do it; `recv` of websockets loses nothing by that. It does:
 
         inbox.begin()
         try:
-            message = await ...
+            await ...
         except asyncio.CancelledError:
             if not inbox.was_woken():
                 raise

@@ -1,11 +1,12 @@
 """The feed against small venues on loopback, which do everything that venues and networks do."""
 
 import asyncio
+import re
 import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import unquote
@@ -15,6 +16,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
+from websockets.utils import accept_key
 
 from recorder.clock import Clock
 from recorder.feed import MESSAGE_MAX, Feed
@@ -85,11 +87,18 @@ def port_of(socket: object) -> int:
 async def collect(feed: Feed, is_enough: Callable[[list[Record]], object]) -> list[Record]:
     """The records up to the one that makes it enough."""
     records: list[Record] = []
-    async with aclosing(feed.records()) as stream:
-        async for record in stream:
-            records.append(record)
-            if is_enough(records):
-                break
+    is_over = False
+
+    def take(some: list[Record]) -> None:
+        nonlocal is_over
+        for record in some:
+            if not is_over:
+                records.append(record)
+                is_over = bool(is_enough(records))
+        if is_over:
+            feed.stop()
+
+    await feed.run(take)
     return records
 
 
@@ -255,9 +264,54 @@ def test_messages_that_came_together_are_handed_over_together_and_none_waits_for
         await mute(ws)
 
     async def test() -> None:
-        async with a_venue(handler) as url, aclosing(Feed(quick(KRAKEN), [], url=url).batches()) as batches:
-            assert [record.kind for record in await anext(batches)] == [RecordKind.CONNECTED]
-            assert [record.payload for record in await anext(batches)] == [b"0", b"1", b"2", b"3", b"4"]
+        together: list[list[bytes]] = []
+
+        def take(records: list[Record]) -> None:
+            if frames := of(records, RecordKind.FRAME):
+                together.append(frames)
+                feed.stop()
+
+        async with a_venue(handler) as url:
+            feed = Feed(quick(KRAKEN), [], url=url)
+            await feed.run(take)
+        assert together == [[b"0", b"1", b"2", b"3", b"4"]]
+
+    run(test())
+
+
+def test_a_message_in_fragments_is_one_with_others_around_it_and_a_ping_within() -> None:
+    async def handler(ws: ServerConnection) -> None:
+        ws.transport.write(b"\x81\x01a" + b"\x01\x02he" + b"\x89\x00" + b"\x00\x00" + b"\x00\x02l" + b"l")
+        await asyncio.sleep(0.01)
+        ws.transport.write(b"\x80\x01o" + b"\x82\x01b")
+        await mute(ws)
+
+    async def test() -> None:
+        async with a_venue(handler) as url:
+            records = await collect(Feed(quick(KRAKEN), [], url=url), has(RecordKind.FRAME, 3))
+        assert of(records, RecordKind.FRAME) == [b"a", b"hello", b"b"]
+
+    run(test())
+
+
+def test_what_comes_right_behind_the_handshake_stands_behind_the_connection() -> None:
+    is_gone = asyncio.Event()
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        key = re.search(rb"Sec-WebSocket-Key: (\S+)", asked)
+        assert key is not None
+        head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+        writer.write(f"{head}{accept_key(key[1].decode())}\r\n\r\n".encode() + b"\x81\x02hi")
+        await reader.read()
+        is_gone.set()
+
+    async def test() -> None:
+        async with a_socket(greet) as host:
+            records = await collect(Feed(quick(KRAKEN), [], url=f"ws://{host}"), has(RecordKind.FRAME))
+            await is_gone.wait()
+        assert kinds(records) == ["CONNECTED", "FRAME"]
+        assert records[-1].payload == b"hi"
 
     run(test())
 
@@ -454,13 +508,10 @@ def test_heartbeats_do_not_prove_that_a_symbol_lives() -> None:
 
 def test_a_consumer_that_is_busy_is_not_a_silent_venue() -> None:
     reads = 0
-    has_been_long = asyncio.Event()
 
     def mono_ns() -> int:
         nonlocal reads
         reads += 1
-        if reads > 2000:
-            has_been_long.set()
         return reads * 10**9
 
     async def handler(ws: ServerConnection) -> None:
@@ -472,14 +523,17 @@ def test_a_consumer_that_is_busy_is_not_a_silent_venue() -> None:
             # Each look at this clock is a second later: to be busy until it was read 2000 times takes half an hour.
             feed = Feed(quick(KRAKEN, clock_s=0.001, dead_after_s=1000.0), [], url=url, clock=Clock(mono_ns=mono_ns))
             clocks = 0
-            async with aclosing(feed.records()) as stream:
-                async for record in stream:
-                    assert record.kind != RecordKind.DISCONNECTED
-                    if record.kind == RecordKind.FRAME:
-                        await has_been_long.wait()
-                    clocks += has_been_long.is_set() and record.kind == RecordKind.CLOCK
-                    if clocks == 100:
-                        break
+
+            def is_enough(records: list[Record]) -> bool:
+                nonlocal clocks
+                assert records[-1].kind != RecordKind.DISCONNECTED
+                if records[-1].kind == RecordKind.FRAME:
+                    while reads <= 2000:
+                        mono_ns()
+                clocks += reads > 2000 and records[-1].kind == RecordKind.CLOCK
+                return clocks == 100
+
+            await collect(feed, is_enough)
 
     run(test())
 
@@ -517,14 +571,17 @@ def test_a_venue_that_comes_up_later_is_connected_to() -> None:
         async with a_socket(lambda *_: asyncio.sleep(0)) as host:
             pass
         feed = Feed(quick(KRAKEN), [], url=f"ws://{host}")
-        async with aclosing(feed.records()) as stream:
-            refused = await anext(stream)
-            assert refused.kind == RecordKind.NOTE
-            async with serve(mute, "127.0.0.1", int(host.rpartition(":")[2])):
-                while (await anext(stream)).kind != RecordKind.CONNECTED:
-                    pass
-                assert feed.is_connected
-                await stream.aclose()
+        was_refused = asyncio.Event()
+
+        def is_enough(records: list[Record]) -> bool:
+            was_refused.set()
+            return records[-1].kind == RecordKind.CONNECTED and feed.is_connected
+
+        collecting = asyncio.create_task(collect(feed, is_enough))
+        await was_refused.wait()
+        async with serve(mute, "127.0.0.1", int(host.rpartition(":")[2])):
+            records = await collecting
+        assert records[0].kind == RecordKind.NOTE
         assert feed.was_connected
 
     run(test())
@@ -757,15 +814,14 @@ def test_healing_a_book_on_binance_fetches_it_again() -> None:
         binance = ABinance()
         async with binance.venue() as url:
             feed = Feed(quick(BINANCE), ["BTC/USDT"], url=url)
-            snapshots = 0
-            async with aclosing(feed.records()) as stream:
-                async for record in stream:
-                    if b"/depth?" in record.payload:
-                        snapshots += 1
-                        if snapshots == 3:
-                            break
-                    if snapshots:
-                        feed.heal("BTC/USDT")  # as long as one is on its way, no other is asked for
+
+            def is_enough(records: list[Record]) -> bool:
+                snapshots = len(depths(records))
+                if 0 < snapshots < 3:
+                    feed.heal("BTC/USDT")  # as long as one is on its way, no other is asked for
+                return snapshots == 3
+
+            await collect(feed, is_enough)
         assert len(binance.asked) == 3
 
     run(test())
@@ -916,7 +972,8 @@ def test_a_stopped_feed_ends_without_a_word_about_the_market() -> None:
         async with a_venue(answer) as url:
             feed = Feed(quick(KRAKEN), ["BTC/USD"], url=url)
             asyncio.get_running_loop().call_later(0.05, feed.stop)
-            records = [record async for record in feed.records()]
+            records: list[Record] = []
+            await feed.run(records.extend)
         assert kinds(records)[0] == "CONNECTED"
         assert "DISCONNECTED" not in kinds(records)
         assert not feed.is_connected
@@ -929,9 +986,8 @@ def test_a_feed_that_never_connected_can_be_stopped() -> None:
         async with a_socket(lambda *_: asyncio.sleep(0)) as host:
             pass
         feed = Feed(quick(KRAKEN, first_pause_s=60.0, longest_pause_s=60.0), [], url=f"ws://{host}")
-        async for record in feed.records():
-            assert record.kind == RecordKind.NOTE
-            feed.stop()
+        records = await collect(feed, lambda _: True)
+        assert records[0].kind == RecordKind.NOTE
 
     run(test())
 
@@ -942,12 +998,7 @@ def test_a_consumer_that_is_canceled_is_canceled_even_while_the_feed_wakes_it() 
             feed = Feed(quick(KRAKEN), [], url=url)
             connected = asyncio.Event()
 
-            async def consume() -> None:
-                async with aclosing(feed.records()) as stream:
-                    async for _ in stream:
-                        connected.set()
-
-            consumer = asyncio.create_task(consume())
+            consumer = asyncio.create_task(feed.run(lambda _: connected.set()))
             await connected.wait()
             await asyncio.sleep(0)
             feed.stop()  # within one turn of the loop: the feed wakes its consumer, and somebody cancels it
@@ -960,11 +1011,32 @@ def test_a_consumer_that_is_canceled_is_canceled_even_while_the_feed_wakes_it() 
 
 def test_no_timeout_of_the_consumer_is_mistaken_for_the_feeds_own() -> None:
     async def test() -> None:
-        async with a_venue(mute) as url, aclosing(Feed(quick(KRAKEN), [], url=url).records()) as stream:
-            assert (await anext(stream)).kind == RecordKind.CONNECTED
+        async with a_venue(mute) as url:
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.02):
-                    while (await anext(stream)).kind:
-                        pass
+                async with asyncio.timeout(None) as limit:
+                    await Feed(quick(KRAKEN), [], url=url).run(lambda _: limit.reschedule(0.0))
+
+    run(test())
+
+
+@pytest.mark.parametrize("kind", [RecordKind.CONNECTED, RecordKind.FRAME])
+def test_what_whoever_takes_the_records_raises_comes_out_of_the_feed(kind: RecordKind) -> None:
+    taken: list[Record] = []
+
+    def take(records: list[Record]) -> None:
+        assert not of(taken, kind), "nothing is handed over after that"
+        taken.extend(records)
+        if of(records, kind):
+            raise ZeroDivisionError
+
+    async def handler(ws: ServerConnection) -> None:
+        while True:
+            await ws.send(HEARTBEAT, text=True)
+            await asyncio.sleep(0)
+
+    async def test() -> None:
+        async with a_venue(handler) as url:
+            with pytest.raises(ZeroDivisionError):
+                await Feed(quick(KRAKEN), [], url=url).run(take)
 
     run(test())
