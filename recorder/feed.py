@@ -145,7 +145,7 @@ class Feed:
         self._last_ns = self._clock.mono_ns()
         watching = self._start(self._watch())
         try:
-            while not self._is_stopped or (pending and self._bug is None):
+            while self._bug is None and (pending or not self._is_stopped):
                 if pending:
                     records = list(pending)
                     pending.clear()
@@ -175,9 +175,18 @@ class Feed:
             inbox.waiting = None
 
     def _arrived(self, line: "_Line", payloads: Sequence[bytes]) -> None:
-        """The messages of one read."""
+        """The messages of one read. What goes wrong comes out of `run`: asyncio would end the connection over it."""
         if self._is_stopped:
             return
+        try:
+            records = self._heard(line, payloads)
+            self._hand_over(records, self._last_ns)
+        except BaseException as error:
+            self._bug, self._is_stopped = error, True
+            self._inbox.wake()
+
+    def _heard(self, line: "_Line", payloads: Sequence[bytes]) -> list[Record]:
+        """Messages with their stamps, each behind what there is to say about it."""
         wall_ns, mono_ns = self._clock
         records: list[Record] = []
         for payload in payloads:
@@ -188,19 +197,15 @@ class Feed:
             if line.watch.awaited:
                 line.watch.hear(payload, now)
             record = Record(wall_ns(), now, line.conn, _FRAME, payload)
-            if self._inbox.records:  # what there is to say about it stands before it
+            if self._inbox.records:
                 records += self._inbox.records
                 self._inbox.records.clear()
             records.append(record)
-        self._hand_over(records, self._last_ns)
+        return records
 
     def _hand_over(self, records: list[Record], now: int) -> None:
         """Have records taken, at the monotonic time `now`. To be busy with them is not the venue's silence."""
-        try:
-            self._take(records)
-        except BaseException as error:  # asyncio would end the connection over it, and nothing else
-            self._bug, self._is_stopped = error, True
-            self._inbox.wake()
+        self._take(records)
         busy_ns = self._clock.mono_ns() - now
         self._last_ns += busy_ns
         if busy_ns > _BUSY_NS and self._line is not None:

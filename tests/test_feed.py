@@ -951,13 +951,14 @@ def test_a_quiet_binance_stream_is_asked_for_its_list() -> None:
     run(test())
 
 
-def test_a_mistake_of_ours_comes_out_of_the_feed() -> None:
-    def broken(symbols: object) -> list[object]:
+@pytest.mark.parametrize("part", ["opening", "spoken"])
+def test_a_mistake_of_ours_comes_out_of_the_feed(part: str) -> None:
+    def broken(given: object) -> list[object]:
         raise ZeroDivisionError
 
     async def test() -> None:
-        async with a_venue(mute) as url:
-            feed = Feed(quick(KRAKEN, opening=broken), ["BTC/USD"], url=url)
+        async with a_venue(answer) as url:
+            feed = Feed(quick(KRAKEN, **{part: broken}), ["BTC/USD"], url=url)
             with pytest.raises(ZeroDivisionError):
                 await collect(feed, lambda _: False)
 
