@@ -30,11 +30,16 @@ class Aside(io.StringIO):
 @contextmanager
 def contained() -> Iterator[None]:
     """While strategies are asked, or loaded: what they print is for a person to see, as our own stdout may be a
-    machine's; where they go, nobody follows, as a run's files are named from where the command was given.
+    machine's; where they go, nobody follows, as a run's files are named from where the command was given; and calls
+    may nest as deep afterwards as before, as others need it.
     """
-    aside = Aside(sys.stderr)
-    with redirect_stdout(aside), redirect_stderr(aside), chdir("."):
-        yield
+    aside, depth = Aside(sys.stderr), sys.getrecursionlimit()
+    try:
+        with redirect_stdout(aside), redirect_stderr(aside), chdir("."):
+            yield
+    finally:
+        if sys.getrecursionlimit() < depth:
+            sys.setrecursionlimit(depth)
 
 
 def back_to(folder: str) -> None:

@@ -110,12 +110,13 @@ FROM events WHERE type IN ('PortfolioOpened', 'PortfolioMarked')
 
 # A fill through zero ends one round trip and begins the next: what it realized, its fee included, belongs to the
 # first, the position it left to the second. Hence `trip`, which counts the ends before a fill, and hence a trip's
-# first fill of its own finds the position already there.
+# first fill of its own finds the position already there, opened at the price of the fill before it (`found`).
 _ROUND_TRIPS = """
 WITH fill AS (
-    SELECT strategy, seq, ts, symbol, position,
+    SELECT strategy, seq, ts, symbol, price, position,
         in_desk_currency(realized, rate) AS pnl, in_desk_currency(fee, rate) AS fee,
-        lag(position, 1, 0) OVER desk AS before, lag(ts, 1, 0) OVER desk AS ts_before
+        lag(position, 1, 0) OVER desk AS before, lag(ts, 1, 0) OVER desk AS ts_before,
+        lag(price) OVER desk AS price_before
     FROM events WHERE type = 'OrderFilled'
     WINDOW desk AS (PARTITION BY strategy, symbol ORDER BY seq)
 ), part AS (
@@ -125,12 +126,20 @@ WITH fill AS (
         PARTITION BY strategy, symbol ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ), 0) AS trip
     FROM part
+), moved AS (
+    SELECT *, if(before <> 0 AND seq = min(seq) OVER trip, abs(before), 0)::DOUBLE AS found,
+        greatest(if(is_last, 0, abs(position)) - abs(before), 0)::DOUBLE AS entered,
+        greatest(abs(before) - if(is_last, 0, abs(position)), 0)::DOUBLE AS exited
+    FROM numbered
+    WINDOW trip AS (PARTITION BY strategy, symbol, trip)
 )
 SELECT strategy, symbol, min(if(before = 0, ts, ts_before)) AS opened, max(ts) AS closed,
     if(min(if(before = 0, position, before)) > 0, 'long', 'short') AS side,
     max(greatest(abs(before), if(is_last, 0, abs(position)))) AS quantity,
+    sum(found * coalesce(price_before, 0)::DOUBLE + entered * price::DOUBLE) / sum(found + entered) AS entry_price,
+    sum(exited * price::DOUBLE) / sum(exited) AS exit_price,
     sum(pnl) AS pnl, sum(fee) AS fees, count(*) AS fills
-FROM numbered
+FROM moved
 GROUP BY strategy, symbol, trip
 HAVING bool_or(is_last)
 """
@@ -225,7 +234,8 @@ def open_run(
     fills          with the reason of their signal, or stop_loss or take_profit, and its metadata.
     positions      each position after each fill; positions_now after the last one.
     equity         the marks of each desk, its opening cash the first one.
-    round_trips    from flat to flat, or through zero, in the desk's currency and net of fees.
+    round_trips    from flat to flat, or through zero, in the desk's currency and net of fees; its entry_price and
+                   exit_price are averages over what its fills added to the position and took off it.
     leaderboard    a row a desk, the best first.
     equity_curve   the equity at fixed intervals of tape time, and its change over each: of a day, an hour, a minute,
                    10 s or 1 s the longest that leaves 30 of them.

@@ -146,10 +146,14 @@ def take_up(run: Path) -> Past:
 
 def seal_tape(run: Path, manifest: Manifest) -> list[SealedLog]:
     """Seal what the recorder of a run left behind, where it recorded into a folder."""
-    folders = [place for place in tape_paths(run, manifest) if place.is_dir()]
-    found = [sealed for folder in folders for sealed in seal_rest(folder)]
+    return seal_folders([place for place in tape_paths(run, manifest) if place.is_dir()], run)
+
+
+def seal_folders(tapes: Iterable[Path], owner: Path) -> list[SealedLog]:
+    """Seal what recorders left in these folders; the system log of `owner`, a run or a recording, tells of it."""
+    found = [sealed for folder in tapes for sealed in seal_rest(folder)]
     if found:
-        with SystemLog(run, lambda line: None) as system:
+        with SystemLog(owner, lambda line: None) as system:
             for sealed in found:
                 system.say("recovered", **msgspec.structs.asdict(sealed))
     return found

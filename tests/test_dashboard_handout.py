@@ -22,7 +22,9 @@ SECOND = 1_000_000_000
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A folder with a run of two strategies."""
     place = Place(tmp_path_factory.mktemp("place"))
-    place.strategy("eager", place.strategy("patient").read_text().replace("it is time", "<script>alert(1)</script>"))
+    place.strategy(
+        "eager", place.strategy("patient").read_text().replace("it is time", r"\x1b<script>alert(1)</script>")
+    )
     assert place.wspt("replay", REPOSITORY / "data" / "sample.parquet", "--out", "data/runs/one").code == 0
     return place
 
@@ -50,7 +52,8 @@ def test_the_page_fetches_nothing_and_runs_nothing(place: Place) -> None:
 
     assert outside.found == []
     assert not re.search(r"url\(|@import|https?://", page)
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "\u241b&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "\x1b" not in page
 
 
 def test_the_page_has_the_numbers_of_the_leaderboard(place: Place) -> None:

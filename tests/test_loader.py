@@ -185,6 +185,14 @@ def test_the_current_folder_is_what_it_was_whatever_the_file_did_to_it(write: Wr
     assert Path.cwd() == before
 
 
+def test_calls_nest_at_least_as_deep_as_before_whatever_the_file_did_to_that(write: Write) -> None:
+    before = sys.getrecursionlimit()
+
+    load_strategy(write(f"import sys\nsys.setrecursionlimit(sys.getrecursionlimit() - 1)\n{IDLE}"))
+
+    assert sys.getrecursionlimit() == before
+
+
 # -- mistakes ----------------------------------------------------------------------------------------------------
 
 

@@ -319,6 +319,23 @@ def test_a_fill_through_zero_ends_one_round_trip_and_begins_the_next(console: Co
     assert table(con, ROUND_TRIPS)[1] == [(1, 2, "long", 2, 6, 2, 2), (2, 3, "short", 5, 3, 1, 1)]
 
 
+def test_a_round_trip_has_the_average_prices_of_its_way_in_and_out(console: Console) -> None:
+    desk = History()
+    desk.fill("1", price="100")
+    desk.fill("4", price="104")
+    desk.fill("1", price="110")
+    desk.fill("-2", price="106")  # ends it, and begins a short one of two
+    desk.fill("-3", price="103")
+    desk.fill("0", price="90")
+
+    con = console.over(desk)
+
+    assert table(con, "SELECT side, entry_price, exit_price FROM round_trips ORDER BY opened")[1] == [
+        ("long", 103, 109),
+        ("short", 105, 90),
+    ]
+
+
 def test_round_trips_of_desks_and_symbols_do_not_mix(console: Console) -> None:
     ours, theirs = History("a"), History("b")
     ours.fill("1")

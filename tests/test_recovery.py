@@ -1,5 +1,6 @@
 """Runs that were killed or stopped: made whole from their tape, and gone on with, as if nothing had happened."""
 
+import json
 import random
 import shutil
 from collections.abc import Callable
@@ -13,9 +14,10 @@ from apps.recording import Recording
 from apps.recovery import ASIDE, recover_run
 from apps.resuming import resumed_session
 from apps.serving import Source, simulated_source
+from apps.simulator import simulate
 from apps.verify import verify
 from engine.events import Event, OrderFilled
-from recorder.frame_log import read_log
+from recorder.frame_log import FrameLog, LogHeader, Record, RecordKind, read_log
 from recorder.ledger import read_events
 from recorder.ledger_tail import read_tail
 from recorder.log_folder import RUNNING, FolderLock, LogProblem
@@ -323,3 +325,17 @@ def test_the_command_line_refuses_what_would_make_another_run_of_it(tmp_path: Pa
 
         assert answer.code == 2
         assert words[0] in answer.err and len(answer.err.splitlines()) == 1
+
+
+def test_the_log_of_a_recording_tells_that_it_was_recovered(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    tape = place.folder / "tape"
+    with FrameLog(tape, LogHeader(venue="kraken")) as log:
+        for number, frame in enumerate(simulate(seconds=2)):
+            log.append(Record(frame.ts_recv or 0, number, 0, RecordKind.FRAME, frame.payload))
+
+    assert place.wspt("recover", tape).code == 0
+    assert place.wspt("recover", tape).code == 0
+
+    [line] = [json.loads(line) for line in (tape / "logs" / "system.jsonl").read_text().splitlines()]
+    assert (line["event"], line["log"]) == ("recovered", "part-000000.wal")

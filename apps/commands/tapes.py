@@ -75,9 +75,9 @@ def recover(
 
     What was whole is kept, what was torn is set aside.
     """
+    from apps.recovery import seal_folders
     from apps.report import print_inspect, stdout
     from recorder.runs import LATEST, MANIFEST, find_run
-    from recorder.sealing import recover as seal_rest
     from recorder.tape import Tape
 
     tape = Path(place)
@@ -86,7 +86,7 @@ def recover(
         return
     if not tape.is_dir():
         raise UserProblem(f"{tape}: expected a run, or the folder of a recording, found neither")
-    tell_sealed(seal_rest(tape))
+    tell_sealed(seal_folders([tape], tape))
     print_inspect(stdout(), Tape.open(tape))
 
 

@@ -204,11 +204,14 @@ def _trips(run: RunMemory, name: str) -> Markup:
     found = questions.round_trips(run, name, TRIPS)
     if not found:
         return Markup("")
+    places = market_questions.price_places(run)
     columns = (
         Column("closed", "UTC"),
         Column("held for", "", True),
         Column("symbol"),
         Column("side"),
+        Column("entry", "", True),
+        Column("exit", "", True),
         Column("P&L", currency(run), True),
         Column("fees", currency(run), True),
     )
@@ -218,6 +221,8 @@ def _trips(run: RunMemory, name: str) -> Markup:
             figures.duration(row["closed"] - row["opened"]),
             row["symbol"],
             row["side"],
+            figures.fixed(row["entry_price"], places.get(row["symbol"], 2)),
+            figures.fixed(row["exit_price"], places.get(row["symbol"], 2)),
             toned(figures.signed(row["pnl"], 4), tone_of(row["pnl"])),
             figures.cents(row["fees"]),
         )

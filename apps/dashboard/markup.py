@@ -25,6 +25,9 @@ class Column(NamedTuple):
     is_number: bool = False
 
 
+_CONTROL_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
+"""Control characters, which a page must not hold, as Unicode's pictures of them: a strategy's words may be anything."""
+
 STYLE = Path(__file__).with_name("style.css")
 """Of everything here."""
 
@@ -36,7 +39,7 @@ def box(*parts: str) -> str:
 
 def html(text: str) -> str:
     """Text as it is, unless it is Markup."""
-    return text if isinstance(text, Markup) else escape(text)
+    return text if isinstance(text, Markup) else escape(text.translate(_CONTROL_PICTURES))
 
 
 def toned(text: str, tone: Tone) -> Markup:
@@ -99,7 +102,7 @@ def dot(color: str) -> Markup:
 
 def named(name: str, color: str) -> Markup:
     """A desk's name behind its color; a long one is cut, and whole under the pointer."""
-    return Markup(f'{dot(color)}<span title="{escape(name)}">{escape(name)}</span>')
+    return Markup(f'{dot(color)}<span title="{html(name)}">{html(name)}</span>')
 
 
 def empty(headline: str, advice: str) -> Markup:
@@ -114,7 +117,7 @@ def banner(text: str) -> Markup:
 
 
 def code(text: str) -> Markup:
-    return Markup(f"<code>{escape(text)}</code>")
+    return Markup(f"<code>{html(text)}</code>")
 
 
 def sparkline(values: Sequence[float], color: str = QUIET, width: int = 110, height: int = 24) -> Markup:

@@ -89,13 +89,15 @@ def trips_table(run: RunMemory, name: str, count: int) -> Markup:
     found = questions.round_trips(run, name, count)
     if not found:
         return empty("No round trip is complete.", "From flat to flat, or through zero: each becomes a row.")
-    unit = currency(run)
+    unit, places = currency(run), market_questions.price_places(run)
     columns = (
         Column("closed", "UTC"),
         Column("held for", "", True),
         Column("symbol"),
         Column("side"),
         Column("quantity", "", True),
+        Column("entry", "", True),
+        Column("exit", "", True),
         Column("P&L", unit, True),
         Column("fees", unit, True),
         Column("fills", "", True),
@@ -107,6 +109,8 @@ def trips_table(run: RunMemory, name: str, count: int) -> Markup:
             row["symbol"],
             row["side"],
             figures.quantity(row["quantity"]),
+            figures.fixed(row["entry_price"], places.get(row["symbol"], 2)),
+            figures.fixed(row["exit_price"], places.get(row["symbol"], 2)),
             toned(figures.signed(row["pnl"], 4), tone_of(row["pnl"])),
             figures.cents(row["fees"]),
             figures.count(row["fills"]),

@@ -150,6 +150,6 @@ def _events(run: RunMemory, ts: int) -> Markup:
     rows = []
     for row in moments.happened_before(run, ts, EVENTS):
         price = f" at {figures.fixed(row['price'], places.get(row['symbol'] or '', 2))}" if row["price"] else ""
-        what = f"{row['side'] or ''} {row['symbol'] or ''}{price}".strip() or row["reason"] or ""
+        what = ": ".join(filter(None, (f"{row['side'] or ''} {row['symbol'] or ''}{price}".strip(), row["reason"])))
         rows.append((figures.duration(ts - row["ts"]), row["strategy"], row["type"], what))
     return table(columns, rows, wide=frozenset({3})) if rows else empty("Nothing yet.", "Move the knob to the right.")
