@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from apps.dashboard import ahead
-from apps.memory.questions import leaderboard
+from apps.memory.questions import indicators, leaderboard
 from apps.memory.run_memory import RunMemory
 from apps.problems import UserProblem
 from recorder.run_care import delete_run, read_label
@@ -20,6 +20,7 @@ testing = pytest.importorskip("streamlit.testing.v1", reason="the dashboard extr
 known = pytest.importorskip("apps.dashboard.runs_known")
 asking = pytest.importorskip("apps.dashboard.asking")
 compare = pytest.importorskip("apps.dashboard.compare")
+charts = pytest.importorskip("apps.dashboard.charts")
 picking = pytest.importorskip("apps.dashboard.picking")
 verifying = pytest.importorskip("apps.dashboard.verifying")
 
@@ -215,6 +216,39 @@ def test_the_address_says_which_run_and_strategy_are_shown(runs: Path) -> None:
     app = drawn("strategy", strategy="failing")
 
     assert app.query_params == {"run": "two", "strategy": "failing"}
+
+
+def test_indicators_of_several_symbols_are_curves_of_their_own(place: Place, tmp_path: Path) -> None:
+    place.file("two.py", QUOTING.replace('"asked"', "data.symbol"))
+    tape = REPOSITORY / "data" / "sample.parquet"
+    assert place.wspt("replay", tape, "--strategies", "two.py", "--out", tmp_path / "two").code == 0
+    run = RunMemory(tmp_path / "two")
+    run.look()
+
+    curves = indicators(run, "two")
+
+    assert {name: [row["value"] for row in rows] for name, rows in curves.items()} == {
+        "bid BTC/USD": [1.5],
+        "bid XRP/USD": [1.5],
+    }
+
+
+def test_the_address_says_what_is_compared(runs: Path) -> None:
+    app = drawn("compare", desks="failing")
+    assert app.multiselect[1].value == ["failing"]
+
+    app.multiselect[1].set_value(["failing", "eager"]).run()
+
+    assert app.query_params == {"run": "two", "compared": "two", "desks": ["failing", "eager"]}
+    assert drawn("compare", **app.query_params).multiselect[1].value == ["failing", "eager"]
+
+
+def test_runs_of_other_times_are_compared_over_the_time_since_each_began() -> None:
+    chart = charts.equity({"a": [{"ts": 0, "value": 1.0}, {"ts": 3_600_000_000_000, "value": 2.0}]}, "USD", None)
+
+    charts.count_from_zero(chart)
+
+    assert chart["xAxis"]["axisLabel"]["formatter"] == "{HH}:{mm}:{ss}"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from apps.memory.run_memory import Row
 POINTS_SEEN = 12
 """Points of a curve, at most, that are drawn as such: a line between two is no line if nobody sees them."""
 
+_DAY_MS = 86_400_000
+
 Option = dict[str, Any]  # ECharts' own tree of options
 
 
@@ -114,6 +116,18 @@ def at(chart: Option, ts: int) -> Option:
     mark = {**line_at, "lineStyle": {"type": "solid", "color": QUIET}, "data": [{"xAxis": milliseconds(ts)}]}
     chart["series"][0] = {**chart["series"][0], "markLine": mark}
     return chart
+
+
+def count_from_zero(chart: Option) -> None:
+    """Let a chart over the time since some beginning show no year, but hours, and before them the first day, the
+    second and so on where there is more than one.
+    """
+    ends = [point[0] for drawn in chart["series"] for point in drawn["data"][-1:]]
+    is_long = max(ends, default=0.0) >= _DAY_MS
+    chart["xAxis"]["axisLabel"] = {
+        "formatter": "day {d}, {HH}:{mm}" if is_long else "{HH}:{mm}:{ss}",
+        "hideOverlap": True,
+    }
 
 
 def candlesticks(rows: Sequence[Row], unit: str, places: int) -> Option:

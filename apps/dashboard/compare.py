@@ -9,6 +9,7 @@ from apps import figures
 from apps.dashboard import charts
 from apps.dashboard.choice import path_of
 from apps.dashboard.markup import Column, Markup, box, empty, html, table, title, tone_of, toned
+from apps.dashboard.picking import pick_several
 from apps.dashboard.runs_known import memory_of, run_names
 from apps.memory import decision_questions, questions
 from apps.memory.run_memory import Row, RunMemory, currency
@@ -46,11 +47,11 @@ def page(run: RunMemory) -> None:
     names = run_names()
     own = next((name for name in names if path_of(name) == run.path), names[0])
     left, right = st.columns([2, 3], vertical_alignment="bottom")
-    chosen = left.multiselect("Runs", names, default=[own], key="compared runs", max_selections=MOST)
+    with left:
+        chosen = pick_several("Runs", names, [own], "compared", MOST)
     desks = _desks(chosen)
-    picked = right.multiselect(
-        "Strategies", list(desks), default=_alike_first(desks)[:4], key=f"desks {chosen}", max_selections=MOST
-    )
+    with right:
+        picked = pick_several("Strategies", list(desks), _alike_first(desks)[:4], "desks", MOST)
     compared = {name: desks[name] for name in picked}
     if not compared:
         st.html(box(empty("Nothing to compare.", "Choose runs on the left, and their strategies on the right.")))
@@ -96,6 +97,8 @@ def _curves(compared: Mapping[str, Desk], family: list[str]) -> None:
     unit = currency(next(iter(compared.values()))[0])
     st.html(box(title("Equity", "time since each run began" if is_shifted else "UTC")))
     chart = charts.equity(series, unit, None, family)
+    if is_shifted:
+        charts.count_from_zero(chart)
     st.echarts_chart(chart, height=300, key="chart-compared", alt="Equity of the compared strategies")
 
 

@@ -24,6 +24,23 @@ def pick(label: str, names: Sequence[str], key: str) -> str:
     return name
 
 
+def pick_several(label: str, names: Sequence[str], first: Sequence[str], key: str, most: int) -> list[str]:
+    """The names chosen by hand, else by the address, else `first`; as with one, the address and other pages keep them.
+
+    The choice is one of its own for each list of names to choose from.
+    """
+    held, kept = f"{key} of {names}", f"kept {key}"
+    wanted = (st.session_state.get(held), st.query_params.get_all(key), st.session_state.get(kept), first)
+    known = ([name for name in several or () if name in names][:most] for several in wanted)
+    if held in st.session_state:
+        st.session_state[held] = next(known)  # nobody chosen is a choice too
+    else:
+        st.session_state[held] = next((several for several in known if several), [])
+    chosen: list[str] = st.multiselect(label, names, key=held, max_selections=most)
+    st.query_params[key] = st.session_state[kept] = chosen
+    return chosen
+
+
 ROW_OR_CELL: tuple[Literal["single-row"], Literal["single-cell"]] = ("single-row", "single-cell")
 """What can be selected in a table of which one row is chosen: a click on any of its cells is meant for the row."""
 

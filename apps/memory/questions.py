@@ -107,7 +107,10 @@ def metrics_soon(run: RunMemory) -> dict[str, Row] | None:
 
 
 def indicators(run: RunMemory, strategy: str, points: int = POINTS) -> dict[str, list[Row]]:
-    """The numbers that a strategy logged with its signals, by name, as (ts, value)."""
+    """The numbers that a strategy logged with its signals, by name, as (ts, value).
+
+    The signal's symbol is part of the name where there are several.
+    """
     return _by_name(run.ask(_INDICATORS, {"strategy": strategy, "buckets": points // 2}, of="ledger"))
 
 
@@ -214,8 +217,15 @@ ORDER BY seq
 """
 
 _INDICATORS = _extremes("""
-    SELECT unnest(json_keys(indicators)) AS name, ts,
+    WITH logged AS (
+        SELECT ts, symbol, indicators FROM facts
+        WHERE type = 'SignalRaised' AND strategy = $strategy AND indicators IS NOT NULL
+    ), named AS (
+        SELECT ts, indicators, if((SELECT count(DISTINCT symbol) FROM logged) > 1, ' ' || symbol, '') AS about
+        FROM logged
+    )
+    SELECT unnest(json_keys(indicators)) || about AS name, ts,
         unnest(list_transform(json_keys(indicators), lambda key:
             try_cast(json_extract_string(indicators, '$."' || key || '"') AS DOUBLE))) AS value
-    FROM facts WHERE type = 'SignalRaised' AND strategy = $strategy AND indicators IS NOT NULL
+    FROM named
 """).replace("FROM series, span", "FROM series, span WHERE value IS NOT NULL")
