@@ -64,7 +64,8 @@ def plain_order(
         price, expected = of_float(touch), quantity
     else:
         return None
-    if too_small(expected, multiply(expected, price), instrument):
+    value = multiply(expected, price) if instrument.min_notional else ZERO  # where it does not matter it is not found
+    if too_small(expected, value, instrument):
         return None
     mid, order_id = (quote.bid + quote.ask) / 2, f"{name}-{portfolio.orders + 1}"
     return Order(
