@@ -68,6 +68,7 @@ def main() -> NoReturn:
             app(standalone_mode=True)
         finally:
             sys.stdout.flush()
+            sys.stdout = sys.stderr  # what strategies left to be said at the end is no result
     except Problem as problem:
         print(f"wspt: {problem}", file=sys.stderr)
         sys.exit(2)

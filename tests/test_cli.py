@@ -177,6 +177,15 @@ def test_what_strategies_print_is_no_result(jobs: str, place: Place, tape: Path)
     assert "begun" in run.err and "begun" in verdict.err
 
 
+def test_what_strategies_leave_to_be_said_at_the_end_is_no_result(place: Place, tape: Path) -> None:
+    place.strategy("late", 'import atexit\natexit.register(print, "bye")\n' + EAGER)
+
+    run = place.spawn("replay", tape, "--out", "run", "--json")
+
+    assert run.json["status"] == "finished"
+    assert run.err.endswith("bye\n")
+
+
 def test_a_strategy_that_goes_elsewhere_takes_nobody_with_it(place: Place, tape: Path) -> None:
     goes = "import os\ndef on_stop(state):\n    os.chdir('/')\n"
     place.strategy("restless", goes + "def generate_signal(data):\n    os.chdir('/')\n")
