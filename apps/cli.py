@@ -76,6 +76,9 @@ def main() -> NoReturn:
         _write_no_more()
         sys.exit(1)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            print(f"wspt: expected a file's name, found one that is too long: {error.filename}", file=sys.stderr)
+            sys.exit(2)
         if error.errno not in _NO_ROOM:
             raise
         print(f"wspt: {error.filename or 'output'}: expected room to write, found: {error.strerror}", file=sys.stderr)

@@ -67,6 +67,7 @@ def settle(
         for key in part.config:
             _check_known(f"strategies.{name}.config.{key}", name, key, own)
         for key, value in {**part.config, **given.get(name, {})}.items():
+            _check_kept(f"{name}.{key}", value)
             own[key] = _fitting(f"{name}.{key}", value, own)
         _check_plain(name, own)
         desks[name] = DeskConfig(
@@ -116,6 +117,12 @@ def _check_plain(name: str, config: Mapping[str, Any]) -> None:
         raise UserProblem(f"{name}: expected a CONFIG that JSON can hold, found that {error}") from error
 
 
+def _check_kept(target: str, value: Any) -> None:
+    """A value that was given for this run has to be the same when the manifest is read."""
+    if msgspec.json.decode(_PLAIN.encode(value)) != value:
+        raise UserProblem(f"{target}: expected a value that JSON can hold, found {value!r}")
+
+
 def _capital(text: str) -> Decimal:
     try:
         amount = money(text)
@@ -148,6 +155,8 @@ def _value(text: str, before: object) -> Any:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    except (ValueError, RecursionError) as error:  # a number of 4,300 digits, or what nests too deeply
+        raise UserProblem(f"--set: expected a TOML value, found {error}") from error
     return text if isinstance(before, str) and not isinstance(value, str) else value
 
 

@@ -110,7 +110,7 @@ def read_config(path: Path | None) -> ConfigFile:
     text = _text(path)
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers of 4,300 digits, and what nests too deeply, among them
         raise UserProblem(f"{path}: expected TOML, found {error}") from error
     for place, known in _unknown(values, inspect.type_info(ConfigFile), ()):
         where = f"{path}:{_lines(text)[place]}"

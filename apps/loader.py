@@ -4,11 +4,14 @@ import contextvars
 import copy
 import functools
 import hashlib
+import importlib.util
 import inspect
+import random
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -131,7 +134,7 @@ def _executed(path: Path, source: bytes) -> ModuleType:
     before = list(sys.path)
     sys.modules[module.__name__] = module  # dataclasses look their module up there
     try:
-        with contained():  # as when it runs
+        with contained(), _own_chance():  # contained as when it runs
             exec(code, module.__dict__)  # running the user's strategy is what we are for
     except KeyboardInterrupt:
         raise
@@ -144,6 +147,22 @@ def _executed(path: Path, source: bytes) -> ModuleType:
     finally:
         sys.path[:] = before  # the predecessor's files prepend their parent folder, where other names may live
     return module
+
+
+@contextmanager
+def _own_chance() -> Iterator[None]:
+    """What is imported as `random` is a module of one's own: what a strategy draws from the numbers that it has seeded
+    must not depend on who else draws, nor in how many processes.
+    """
+    spec = importlib.util.find_spec("random")
+    assert spec is not None and spec.loader is not None
+    common, own = random, importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(own)
+    sys.modules["random"] = own
+    try:
+        yield
+    finally:
+        sys.modules["random"] = common
 
 
 def _line_in(path: Path, error: BaseException) -> int:

@@ -13,6 +13,8 @@ ITEMS_MAX = 200
 """Items of a list that are shown; of a longer one the last, which in a history are the latest."""
 _DEPTH_MAX = 6
 _TEXT_MAX = 500
+_BITS_MAX = 10_000
+"""Of a whole number: Python writes out no more than 4,300 digits."""
 
 
 def plain(value: object, depth: int = 0) -> Any:
@@ -22,10 +24,14 @@ def plain(value: object, depth: int = 0) -> Any:
     looking must not change it.
     """
     match value:
-        case None | bool() | int() | str():
+        case None | bool():
             return value
+        case int():  # and what is made of it, as are numpy's kinds of float and text
+            return int(value) if value.bit_length() <= _BITS_MAX else f"<{type(value).__name__}>"
+        case str():
+            return _text(value)
         case float():
-            return value if math.isfinite(value) else None
+            return float(value) if math.isfinite(value) else None
         case Decimal():
             return amount(value)
         case date():
@@ -37,7 +43,7 @@ def plain(value: object, depth: int = 0) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _fields(value, tuple(field.name for field in dataclasses.fields(value)), depth)
     if isinstance(value, dict):
-        return {str(key): plain(item, depth + 1) for key, item in dict.items(value)}
+        return {_text(str(key)): plain(item, depth + 1) for key, item in dict.items(value)}
     if type(value) in (list, tuple, deque):
         return _items(list(value), depth)  # type: ignore[call-overload]  # one of the three
     if type(value) in (set, frozenset):
@@ -45,6 +51,11 @@ def plain(value: object, depth: int = 0) -> Any:
     if type(value).__repr__ is object.__repr__ and getattr(value, "__dict__", None) and not callable(value):
         return {"type": type(value).__name__, **_fields(value, tuple(vars(value)), depth)}
     return _told(value)
+
+
+def _text(value: str) -> str:
+    """As a file can hold it."""
+    return str.__str__(value).encode(errors="backslashreplace").decode()
 
 
 def amount(value: Decimal) -> str:

@@ -4,7 +4,8 @@ import copy
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
-from typing import Any, Protocol
+from operator import index
+from typing import Any, Protocol, SupportsFloat, SupportsIndex
 
 import msgspec
 
@@ -25,7 +26,19 @@ from engine.snapshot import Snapshot, utc
 _REASONS_KEPT = 256
 """Signals kept for their fills before those are dropped that no order or exit stands for."""
 
-_to_json = msgspec.json.Encoder(order="deterministic").encode
+
+def _plain_value(value: object) -> str | int | float:
+    """Text and numbers of a library's own kind, such as numpy's, as Python's."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, SupportsIndex):
+        return index(value)
+    if isinstance(value, SupportsFloat):
+        return float(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+_to_json = msgspec.json.Encoder(order="deterministic", enc_hook=_plain_value).encode
 
 
 class Asked(Protocol):
@@ -253,6 +266,7 @@ class Desk:
         correlation_id = f"{self.name}-s{portfolio.signals + 1}"
         try:
             plain = is_plain(signal)
+            signal = _in_plain_words(signal, plain)
             raised = self._raised(signal, plain, correlation_id, at)
         except KeyboardInterrupt:
             raise
@@ -280,7 +294,6 @@ class Desk:
         self._broker.submit(wanted, signal, plain, correlation_id, at)
 
     def _raised(self, signal: Signal, plain: bool, correlation_id: str, at: Moment) -> events.SignalRaised:
-        _check_words(signal, plain)
         indicators = self.state.get("indicators")
         raised = events.SignalRaised(
             self.name,
@@ -455,18 +468,29 @@ def _place(error: BaseException, strategy: Strategy) -> tuple[str, int]:
     return strategy.path.rpartition("/")[2], found
 
 
-def _check_words(signal: Signal, plain: bool) -> None:
-    """Raise Nonsense unless the words of a signal are text that a file can hold."""
-    words = [signal.action, signal.symbol, signal.reason]
-    if not plain:
-        words += [signal.order_type, signal.size_in, signal.time_in_force]
-        words += [] if signal.order_id is None else [signal.order_id]
+_WORDS = ("action", "symbol", "reason", "order_type", "size_in", "time_in_force", "order_id")
+
+
+def _in_plain_words(signal: Signal, plain: bool) -> Signal:
+    """The signal with its words as text and nothing more, which numpy's are not.
+
+    Raises Nonsense unless a file can hold them.
+    """
+    words = [signal.action, signal.symbol, signal.reason, signal.order_type, signal.size_in, signal.time_in_force]
+    if not plain and signal.order_id is not None:
+        words.append(signal.order_id)
     try:
         text = "".join(words)
         if not text.isascii():
             text.encode()
     except (TypeError, UnicodeEncodeError) as error:
         raise Nonsense("a Signal with something in place of a word that is not text") from error
+    for word in words:
+        if type(word) is not str:
+            known = {name: getattr(signal, name) for name in _WORDS}
+            texts = {name: str.__str__(word) for name, word in known.items() if word is not None}
+            return msgspec.structs.replace(signal, **texts)
+    return signal
 
 
 def _with_terms(raised: events.SignalRaised, signal: Signal) -> events.SignalRaised:

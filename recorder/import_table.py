@@ -243,7 +243,7 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
         raise ImportProblem(f"{path}: expected a table, found an empty file")
     try:
         return _reported(path, _parquet_batches(path) if is_parquet else _csv_batches(path))
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
         raise _damaged(path, error) from error
 
 

@@ -186,6 +186,82 @@ def test_what_strategies_leave_to_be_said_at_the_end_is_no_result(place: Place, 
     assert run.err.endswith("bye\n")
 
 
+NUMPYS = '''"""Speaks numpy in all that it says and keeps."""
+
+import numpy as np
+
+from engine import Signal
+
+
+def generate_signal(data, state):
+    state["seen"] = np.float64(data.price)
+    state["indicators"] = {"price": np.float64(data.price), "count": np.int64(3), "word": np.str_("up")}
+    return Signal(np.str_("buy"), np.str_(data.symbol), np.float64(5.0), reason=np.str_("because"))
+'''
+
+
+def test_words_and_numbers_may_be_numpys(place: Place, tape: Path) -> None:
+    place.strategy("numpys", NUMPYS)
+
+    run = place.wspt("replay", tape, "--out", "run", "--json")
+
+    assert [desk["status"] for desk in run.json["strategies"]] == ["ok"] * len(run.json["strategies"])
+    assert place.wspt("verify", "run", "--json").json["identical"]
+    assert place.wspt("explain", "run", "numpys-1", "--json").json["decision"]["answer"][0]["reason"] == "because"
+    [raised] = place.wspt(
+        "sql", "run", "select indicators from signals where strategy = 'numpys' limit 1", "--json"
+    ).json
+    assert raised["indicators"].endswith('"word":"up"}')
+
+
+DRAWING = '''"""Trades by chance."""
+
+import random
+
+from engine import Signal
+
+
+def on_start(config, state):
+    random.seed(1)
+
+
+def generate_signal(data, state):
+    return Signal("buy", data.symbol, 1.0) if random.random() < 0.02 else None
+'''
+
+
+def test_chance_is_a_strategys_own_whoever_else_draws(place: Place, tape: Path) -> None:
+    place.strategy("here", DRAWING)
+    place.strategy("there", DRAWING)
+
+    together = place.spawn("replay", tape, "--json")
+    apart = place.spawn("replay", tape, "--jobs", "2", "--json")
+    alone = place.spawn("replay", tape, "--only", "here", "--json")
+
+    assert together.json["digest"] == apart.json["digest"]
+    assert alone.json["strategies"][0]["digest"] in [desk["digest"] for desk in together.json["strategies"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("verify", "x" * 300), "expected a file's name, found one that is too long"),
+        (("simulate", "-o", "t.parquet", "--minutes", "inf"), "--minutes"),
+        (("replay", "TAPE", "--only", "eager", "--set", "eager.every=inf"), "expected a value that JSON can hold"),
+        (("replay", "TAPE", "--set", "eager.every=" + "9" * 5_000), "expected a TOML value"),
+        (("import", "ticks", "mac.csv", "-o", "t.parquet"), "mac.csv: expected a table that can be read"),
+    ],
+)
+def test_what_nobody_can_mean_is_one_sentence(words: tuple[str, ...], sentence: str, place: Place, tape: Path) -> None:
+    place.strategy("eager", "CONFIG = {'every': 1.0}\n" + EAGER)
+    place.file("mac.csv", "ts,symbol,price,size\r1700000000000000000,A/B,1,1\r")
+
+    answer = place.wspt(*[str(tape) if word == "TAPE" else word for word in words])
+
+    assert answer.code == 2
+    assert sentence in answer.err and "Traceback" not in answer.err
+
+
 def test_a_strategy_that_goes_elsewhere_takes_nobody_with_it(place: Place, tape: Path) -> None:
     goes = "import os\ndef on_stop(state):\n    os.chdir('/')\n"
     place.strategy("restless", goes + "def generate_signal(data):\n    os.chdir('/')\n")

@@ -25,8 +25,8 @@ YEAR_S = 365 * 86_400
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """The shipped strategies, one that always trades and one that never does, over the sample tape."""
     place = Place(tmp_path_factory.mktemp("place"))
-    for path in (REPOSITORY / "strategies").glob("*.py"):
-        place.strategy(path.stem, path.read_text())
+    for name in ("buy_and_hold", "ema_cross", "market_making", "mean_reversion", "order_flow"):
+        place.strategy(name, (REPOSITORY / "strategies" / f"{name}.py").read_text())
     place.strategy("eager", EAGER)
     place.strategy("idle", "def generate_signal(data):\n    return None\n")
     assert place.wspt("replay", REPOSITORY / "data" / "sample.parquet", "--out", "run").code == 0

@@ -20,7 +20,9 @@ def place(tmp_path: Path) -> Place:
     """A clone, as far as the tour needs one: the shipped strategies and the sample tape."""
     place = Place(tmp_path)
     shutil.rmtree(tmp_path / "strategies")
-    shutil.copytree(REPOSITORY / "strategies", tmp_path / "strategies", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "strategies").mkdir()
+    for name in ("buy_and_hold", "ema_cross", "market_making", "mean_reversion", "order_flow"):
+        shutil.copy(REPOSITORY / "strategies" / f"{name}.py", tmp_path / "strategies")
     (tmp_path / "data").mkdir()
     shutil.copy(REPOSITORY / "data" / "sample.parquet", tmp_path / "data")
     return place

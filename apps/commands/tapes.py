@@ -56,7 +56,7 @@ def import_(
 def simulate(
     out: Annotated[Path, typer.Option("--out", "-o", help="The tape to write.")],
     seed: Annotated[int, typer.Option(help="The same seed makes the same tape.")] = 7,
-    minutes: Annotated[float, typer.Option(min=0.01, help="Length in minutes of tape time.")] = 10.0,
+    minutes: Annotated[float, typer.Option(min=0.01, max=100_000, help="Length in minutes of tape time.")] = 10.0,
 ) -> None:
     """Make a tape of a simulated market.
 
