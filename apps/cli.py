@@ -6,12 +6,12 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import typer
 
 from apps.commands import config, dashboard, diff, explain, live, replay, runs, strategies, tapes
-from apps.problems import UserProblem
+from apps.problems import UserProblem, in_one_line
 from recorder.problems import Problem
 
 app = typer.Typer(
@@ -62,18 +62,19 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # rather an escaped symbol than none of what was found
+    results = sys.stdout = _kept_for_results(sys.stdout)
     try:
         _check_words(sys.argv[1:])
         try:
             app(standalone_mode=True)
         finally:
-            sys.stdout.flush()
+            results.flush()
             sys.stdout = sys.stderr  # what strategies left to be said at the end is no result
     except Problem as problem:
-        print(f"wspt: {problem}", file=sys.stderr)
+        print(f"wspt: {in_one_line(str(problem))}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
-        _write_no_more()
+        _write_no_more(results)
         sys.exit(1)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
@@ -82,17 +83,30 @@ def main() -> NoReturn:
         if error.errno not in _NO_ROOM:
             raise
         print(f"wspt: {error.filename or 'output'}: expected room to write, found: {error.strerror}", file=sys.stderr)
-        _write_no_more()
+        _write_no_more(results)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
 
 
-def _write_no_more() -> None:
+def _kept_for_results(stdout: TextIO) -> TextIO:
+    """A stream to where `stdout` led; what is written to its descriptor behind our back, as by a program that a
+    strategy starts, goes to stderr.
+    """
+    if not isinstance(stdout, io.TextIOWrapper) or stdout is not sys.__stdout__ or sys.__stderr__ is None:
+        return stdout
+    stdout.flush()
+    results = os.dup(stdout.fileno())
+    os.dup2(sys.__stderr__.fileno(), stdout.fileno())
+    buffering = 1 if stdout.line_buffering or stdout.write_through else -1
+    return os.fdopen(results, "w", buffering, encoding=stdout.encoding, errors=stdout.errors)
+
+
+def _write_no_more(stdout: TextIO) -> None:
     """What is left for stdout is dropped: the interpreter would fail on it once more at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    os.dup2(nowhere, stdout.fileno())
     os.close(nowhere)
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+from msgspec.structs import asdict
 
 from apps.config_costs import VENUE_FEES_BPS, execution_of, limits_of
 from apps.config_file import ConfigFile, RecordingFile, StrategyFileConfig
@@ -72,8 +73,17 @@ def settle(
         _check_plain(name, own)
         desks[name] = DeskConfig(
             config=own,
-            execution=execution_of(venue, file.execution.get(venue), part.execution),
-            risk=limits_of(strategy.risk, file.risk, part.risk),
+            execution=execution_of(
+                venue,
+                {f"execution.{venue}": file.execution.get(venue), f"strategies.{name}.execution": part.execution},
+            ),
+            risk=limits_of(
+                {
+                    f"{strategy.path}: RISK": strategy.risk,
+                    "risk": asdict(file.risk),
+                    f"strategies.{name}.risk": asdict(part.risk),
+                }
+            ),
         )
     amount = _capital(capital if capital is not None else str(file.capital))
     return RunConfig(capital=amount, currency=_currency(file.currency, symbols), desks=desks)

@@ -11,7 +11,7 @@ import msgspec
 from apps.config import RunConfig
 from apps.containment import contained
 from apps.loader import StrategyFile
-from apps.problems import UserProblem
+from apps.problems import UserProblem, in_one_line
 from engine.desk import Desk
 from engine.digest import Chain, canonical_lines
 from engine.engine import Engine
@@ -162,7 +162,7 @@ def desks_of(strategies: Sequence[StrategyFile], config: RunConfig) -> list[Desk
 
 def _tell(failure: str) -> None:
     """Why a strategy failed, on stderr: the ledger keeps where and what kind, but no text that could differ."""
-    text = " ".join(failure.split())
+    text = in_one_line(" ".join(failure.split()))
     print(f"strategy failed: {text if len(text) <= _TOLD_MAX else text[:_TOLD_MAX] + ' ...'}", file=sys.stderr)
 
 

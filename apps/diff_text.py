@@ -7,17 +7,16 @@ import msgspec
 from rich.console import Console
 
 from apps.diff import Cause, DeskDiff, Parting, RunDiff
-from apps.report import print_table
+from apps.report import print_table, say
 
 _LONG = 100
 
 
 def print_diff(console: Console, diff: RunDiff) -> None:
     """What they were made of, where each strategy parted, and what came of it."""
-    for line in _lines(diff):
-        console.file.write(f"{line}\n")
+    say(console, *_lines(diff))
     if diff.desks:
-        console.file.write("\n")
+        say(console, "")
         rows = [row for desk in diff.desks for row in _figures(desk)]
         print_table(console, ["strategy", "", "a", "b"], rows, ["left", "left", "right", "right"])
 
@@ -38,10 +37,12 @@ def _lines(diff: RunDiff) -> Iterator[str]:
 def _desk(desk: DeskDiff, *, is_first: bool) -> Iterator[str]:
     if desk.event is None:
         if desk.causes:
-            yield f"\n{desk.strategy}: the same history, though it was not made of the same:"
+            yield ""
+            yield f"{desk.strategy}: the same history, though it was not made of the same:"
             yield from _causes(desk.causes)
         return
-    yield f"\n{desk.strategy}{', which parted first' if is_first else ''}"
+    yield ""
+    yield f"{desk.strategy}{', which parted first' if is_first else ''}"
     yield from _causes(desk.causes)
     yield f"  first event that differs, at tick {desk.event.tick_seq}: {_parting(desk.event)}"
     decision = desk.decision

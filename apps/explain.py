@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +73,20 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     neighbors: list[dict[str, Any]]  # JSON
 
 
-def explain_event(run: Path, name: str, *, is_event: bool = False) -> Explanation:
+def explain_event(run: Path, name: str, *, is_event: bool = False, is_order: bool = False) -> Explanation:
     """Why the event of this name came about.
 
-    name:      STRATEGY-SEQ; the id of an order or of a signal stands for what became of it.
-    is_event:  take STRATEGY-NUMBER for an event even where an order has that id.
+    name:      STRATEGY-NUMBER: the fill of this seq, else the order of this id, else any event of this seq. The id
+               of an order or of a signal, STRATEGY-sNUMBER, stands for what became of it.
+    is_event:  take the number for a seq alone.
+    is_order:  take it for an order's alone.
 
     Raises UserProblem where there is no such event, or where the run cannot be made again.
     """
     manifest = read_manifest(run)
     strategy, number, is_signal = _parsed(name, manifest)
     recorded = _recorded(run, strategy)
-    target = _target(name, strategy, number, recorded, is_signal=is_signal, is_event=is_event)
+    target = _target(name, strategy, number, recorded, is_id=is_signal or is_order, is_event=is_event)
     made_of = ingredients(run, manifest, only=strategy)
     life = _life(target, recorded)
     done = retrace(made_of, target.tick_seq + 1, _decision_seqs(target, life))
@@ -177,6 +180,14 @@ def neighbors(made_of: Ingredients, seq: int) -> list[dict[str, Any]]:
     ]
 
 
+def iso(ts: int) -> str:
+    """A time to the nanosecond, as `--at` takes it; of what no calendar has, the number."""
+    try:
+        return f"{datetime.fromtimestamp(ts // 1_000_000_000, UTC):%Y-%m-%dT%H:%M:%S}.{ts % 1_000_000_000:09d}"
+    except (ValueError, OverflowError, OSError):
+        return str(ts)
+
+
 # -- which event is meant --------------------------------------------------------------------------------------
 
 
@@ -201,23 +212,31 @@ def _recorded(run: Path, strategy: str) -> list[Event]:
         files.close()
 
 
-def _target(
-    name: str, strategy: str, number: int, recorded: Sequence[Event], *, is_signal: bool, is_event: bool
-) -> Event:
+def _target(name: str, strategy: str, number: int, recorded: Sequence[Event], *, is_id: bool, is_event: bool) -> Event:
     """The event that is meant: a fill of this seq, the latest of the order or signal of this id, any of this seq."""
-    named = recorded[number] if number < len(recorded) and not is_signal else None
+    named = recorded[number] if number < len(recorded) and not is_id else None
     if named is not None and (is_event or isinstance(named, events.OrderFilled)):
         return named
     if not is_event:
-        key = "correlation_id" if is_signal else "order_id"
-        of_it = [event for event in recorded if getattr(event, key, None) == name]
+        of_it = [event for event in recorded if name in _ids(event)]
         fills = [event for event in of_it if isinstance(event, events.OrderFilled)]
         if fills or of_it:
             return (fills or of_it)[-1]
     if named is None:
-        last = len(recorded) - 1
-        raise UserProblem(f"{name}: expected an event of {strategy} up to {strategy}-{last}, found none of this name")
+        found = f"an order or signal of {strategy}" if is_id else _seqs_of(strategy, recorded)
+        raise UserProblem(f"{name}: expected {found}, found none of this name")
     return named
+
+
+def _ids(event: Event) -> tuple[str | None, str | None]:
+    """Of the order and the signal that an event belongs to; they cannot be mistaken for one another."""
+    return getattr(event, "order_id", None), getattr(event, "correlation_id", None)
+
+
+def _seqs_of(strategy: str, recorded: Sequence[Event]) -> str:
+    if not recorded:
+        return f"an event of {strategy}, which has none"
+    return f"an event of {strategy} up to {strategy}-{len(recorded) - 1}"
 
 
 def _life(target: Event, recorded: Sequence[Event]) -> list[Event]:
@@ -250,7 +269,8 @@ def _seq_at(made_of: Ingredients, at_ns: int) -> int:
     [first] = tape.ticks(made_of.first_seq, made_of.first_seq + 1)
     [last] = tape.ticks(made_of.stop_seq - 1, made_of.stop_seq)
     if not first.ts_recv <= at_ns <= last.ts_recv:
-        raise UserProblem(f"--at {at_ns}: expected a time of the run, {first.ts_recv} to {last.ts_recv}")
+        known = f"{iso(first.ts_recv)} to {iso(last.ts_recv)}"
+        raise UserProblem(f"--at {iso(at_ns)}: expected a time of the run, {known}")
     for span in (10**9, 60 * 10**9, 3_600 * 10**9, at_ns - first.ts_recv):
         found = -1
         for batch in tape.batches(from_ns=at_ns - span, to_ns=at_ns + 1, stop_seq=made_of.stop_seq):

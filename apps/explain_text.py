@@ -10,7 +10,7 @@ from rich.console import Console
 from apps.explain import Explanation, Step
 from apps.explain_fill import Settlement
 from apps.plain import amount
-from apps.report import Justify, print_table
+from apps.report import Justify, print_table, say
 from apps.retracing import Decision
 
 _LEVELS = 5
@@ -20,19 +20,18 @@ _LONG = 160
 
 def print_explanation(console: Console, explanation: Explanation) -> None:
     """Everything but long histories, in sections."""
-    write = console.file.write
-    write(f"{explanation.question}, {clock(explanation.ts)}\n{explanation.answer}\n")
+    say(console, f"{explanation.question}, {clock(explanation.ts)}", explanation.answer)
     if not explanation.is_same:
-        write("The replay gave other events than the ledger has: `wspt verify` says which.\n")
+        say(console, "The replay gave other events than the ledger has: `wspt verify` says which.")
     if explanation.decision is not None:
-        write("".join(f"{line}\n" for line in _decided(explanation.decision)))
+        say(console, *_decided(explanation.decision))
     if explanation.life:
-        write("\nwhat became of it\n")
+        say(console, "", "what became of it")
         _table(console, ["event", "after ms", "tick", ""], [_stepped(step) for step in explanation.life], "lrrl")
     if explanation.settlement is not None:
-        write("".join(f"{line}\n" for line in _settled(explanation.settlement)))
-    write("".join(f"{line}\n" for line in _money(explanation)))
-    write("\nticks around\n")
+        say(console, *_settled(explanation.settlement))
+    say(console, *_money(explanation))
+    say(console, "", "ticks around")
     _neighbors(console, explanation)
 
 

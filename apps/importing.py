@@ -12,8 +12,9 @@ from apps.simulator import simulate
 from engine.ticks import Tick
 from recorder.assembly import VENUES, decoder_for
 from recorder.import_table import ticks_table
-from recorder.imports import CAPTURES, Counts, capture, stamp
+from recorder.imports import CAPTURES, Counts, NoTimes, capture, stamp
 from recorder.tape import Tape, TapeWriter
+from recorder.tape_writer import unfinished
 from recorder.venues import Decoder, Frame
 
 FORMATS = (*CAPTURES, "ticks")
@@ -37,8 +38,9 @@ class _Clock(msgspec.Struct):
 
 def import_files(kind: str, venue: str | None, paths: Sequence[Path], out: Path) -> Tape:
     """The files as a new tape at `out`. Raises a Problem for what cannot be imported; nothing is left behind then."""
-    if out.exists() and any(path.exists() and path.samefile(out) for path in paths):
-        raise UserProblem(f"{out}: expected the name of a new tape, found one of the files to import")
+    for written in (out, unfinished(out)):
+        if written.exists() and any(path.exists() and path.samefile(written) for path in paths):
+            raise UserProblem(f"{out}: expected the name of a new tape, found one of the files to import: {written}")
     if kind == "ticks":
         return _import_ticks(venue or PLAIN_VENUE, paths, out)
     if kind not in FORMATS:
@@ -47,7 +49,10 @@ def import_files(kind: str, venue: str | None, paths: Sequence[Path], out: Path)
         raise UserProblem(f"import {kind}: expected --venue, one of {', '.join(VENUES)}")
     counts = Counts()
     time_source = FROM_FRAMES if kind == "frames" else "received"
-    return write_tape(capture(kind, paths, counts), venue, out, source=f"import {kind}", time_source=time_source)
+    try:
+        return write_tape(capture(kind, paths, counts), venue, out, source=f"import {kind}", time_source=time_source)
+    except NoTimes as problem:
+        raise UserProblem(f"{', '.join(map(str, paths))}: {problem}") from problem
 
 
 def simulated_tape(seed: int, minutes: float, out: Path) -> Tape:

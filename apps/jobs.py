@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from multiprocessing.context import SpawnContext
 from pathlib import Path
+from typing import Any
 
-from apps.config import RunConfig
+from apps.config import RunConfig, as_json, from_json
 from apps.desks import Outcome, Progress, Range, Stop, batches_of, run_desks
 from apps.loader import StrategyFile, load_strategies
 from engine.ticks import TickBatch
@@ -53,11 +54,14 @@ def run_jobs(
         )
     groups = [list(strategies[first::jobs]) for first in range(jobs)]
     paths = [str(path) for path in tape.paths]
+    configuration = as_json(config)  # as in a manifest: what a CONFIG holds need not be known elsewhere
     context = multiprocessing.get_context("spawn")  # forking a process with Arrow's threads in it is asking for it
     line = _StopLine(context)
     with ProcessPoolExecutor(jobs - 1, mp_context=context, initializer=_join, initargs=(line,)) as pool:
         others = [
-            pool.submit(_run_group, paths, [str(file.path) for file in group], config, run, part, number, with_logs)
+            pool.submit(
+                _run_group, paths, [str(file.path) for file in group], configuration, run, part, number, with_logs
+            )
             for number, group in enumerate(groups[1:], start=1)
         ]
         try:
@@ -129,7 +133,7 @@ def _join(line: _StopLine) -> None:
 def _run_group(
     tape: list[str],
     files: list[str],
-    config: RunConfig,
+    configuration: dict[str, Any],
     run: Path,
     part: Range,
     number: int,
@@ -137,6 +141,7 @@ def _run_group(
 ) -> Outcome:
     """What a further process does: the same, with fresh modules and segments numbered apart."""
     strategies = load_strategies(Path(file) for file in files)
+    config = from_json(configuration, strategies)
     first_segment = number * _SEGMENTS_PER_JOB
     assert _line is not None
     opened = Tape.open(tape)

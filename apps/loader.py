@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import msgspec
@@ -28,7 +28,13 @@ from engine.snapshot import Snapshot
 PARAMETERS = ("data", "config", "state", "portfolio")
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_NAME_MAX = 100
+"""Characters of a strategy's name: files are named after it."""
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{_NAME_MAX - 1}}}")
+_SHOWN_MAX = 200
+"""Characters of a value in a sentence about it."""
+Said = Mapping[str, Any]
+"""What stands in a strategy file, by name."""
 
 
 class StrategyFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,30 +93,30 @@ def load_strategy(path: Path) -> StrategyFile:
     except OSError as error:
         raise UserProblem(f"{path}: expected a strategy file, found {error.strerror or error}") from error
     context = contextvars.Context()
-    module = context.run(_executed, path, source)
+    said = context.run(_executed, path, source)
     own = _kept_apart(source, context)
-    function = getattr(module, "generate_signal", None)
+    function = said.get("generate_signal")
     if not callable(function):
-        found = "no such name" if function is None else f"{type(function).__name__} {function!r}"
+        found = "no such name" if function is None else f"{type(function).__name__} {_shown(function)}"
         raise UserProblem(f"{path}: expected a function generate_signal(data, config, state), found {found}")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise UserProblem(f"{path}: expected a plain function generate_signal, found an async one, which nobody awaits")
     asked, wants = _by_place(path, function)
     strategy = Strategy(
-        name=_name(path, module),
-        version=str(getattr(module, "STRATEGY_VERSION", "0")),
-        symbols=_symbols(path, module),
-        config=_config(path, module),
-        trigger=_trigger(path, module),
+        name=_name(path, said),
+        version=_version(path, said),
+        symbols=_symbols(path, said),
+        config=_config(path, said),
+        trigger=_trigger(path, said),
         generate_signal=own(asked),
         wants=wants,
-        on_start=_hook(path, module, "on_start", own),
-        on_fill=_hook(path, module, "on_fill", own),
-        on_stop=_hook(path, module, "on_stop", own),
+        on_start=_hook(path, said, "on_start", own),
+        on_fill=_hook(path, said, "on_fill", own),
+        on_stop=_hook(path, said, "on_stop", own),
         path=str(path),
-        first_line=getattr(getattr(function, "__code__", None), "co_firstlineno", 0),
+        first_line=function.__code__.co_firstlineno if isinstance(function, FunctionType) else 0,
     )
-    return StrategyFile(strategy=strategy, path=path, source=source, risk=_risk(path, module))
+    return StrategyFile(strategy=strategy, path=path, source=source, risk=_risk(path, said))
 
 
 def _kept_apart(source: bytes, context: contextvars.Context) -> Wrap:
@@ -120,8 +126,8 @@ def _kept_apart(source: bytes, context: contextvars.Context) -> Wrap:
     return functools.partial(functools.partial, context.run) if b"decimal" in source else lambda function: function
 
 
-def _executed(path: Path, source: bytes) -> ModuleType:
-    """The file's module. It has a name that no library has, whatever the file is called."""
+def _executed(path: Path, source: bytes) -> Said:
+    """The names of the file's module, which has a name itself that no library has, whatever the file is called."""
     _supply_predecessor()
     module = ModuleType(f"wspt_strategy_{path.stem}")
     module.__file__ = str(path)
@@ -130,7 +136,8 @@ def _executed(path: Path, source: bytes) -> ModuleType:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the last two for what nests too deeply
         line = getattr(error, "lineno", None)
         where = f"{path}:{line}" if line else str(path)
-        raise UserProblem(f"{where}: expected Python, found {getattr(error, 'msg', None) or error}") from error
+        found = getattr(error, "msg", None) or str(error) or "what nests too deeply"
+        raise UserProblem(f"{where}: expected Python, found {found}") from error
     before = list(sys.path)
     sys.modules[module.__name__] = module  # dataclasses look their module up there
     try:
@@ -146,7 +153,7 @@ def _executed(path: Path, source: bytes) -> ModuleType:
         ) from error
     finally:
         sys.path[:] = before  # the predecessor's files prepend their parent folder, where other names may live
-    return module
+    return vars(module)
 
 
 @contextmanager
@@ -171,10 +178,23 @@ def _line_in(path: Path, error: BaseException) -> int:
 
 
 def _first_line(error: BaseException) -> str:
+    return (_asked(str, error).splitlines() or [""])[0]
+
+
+def _shown(value: object) -> str:
+    """A value of the file's as it would be written in Python, shortened."""
+    text = _asked(repr, value)
+    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]} ..."
+
+
+def _asked(what: Callable[[Any], str], value: object) -> str:
+    """Its `str` or `repr`, which is the file's own and may fail like anything of it."""
     try:
-        return (str(error).splitlines() or [""])[0]
-    except Exception as worse:  # its `__str__` is the file's own
-        return f"<{type(worse).__name__} while it was asked what it says>"
+        return what(value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return f"<{type(error).__name__} while it was asked what it is>"
 
 
 def _supply_predecessor() -> None:
@@ -194,26 +214,42 @@ def _supply_predecessor() -> None:
     sys.modules["ws_tester"], sys.modules["ws_tester.types"] = package, types
 
 
-def _name(path: Path, module: ModuleType) -> str:
-    name = getattr(module, "STRATEGY_NAME", path.stem)
+def _name(path: Path, said: Said) -> str:
+    name = said.get("STRATEGY_NAME", path.stem)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise UserProblem(f"{path}: expected a strategy name of letters, digits, '_', '-' or '.', found {name!r}")
-    return name
+        raise UserProblem(
+            f"{path}: expected a strategy name of letters, digits, '_', '-' or '.', at most {_NAME_MAX} of them,"
+            f" found {_shown(name)}"
+        )
+    return str.__str__(name)
 
 
-def _symbols(path: Path, module: ModuleType) -> tuple[str, ...] | None:
-    symbols = getattr(module, "SYMBOLS", None)
+def _version(path: Path, said: Said) -> str:
+    version = said.get("STRATEGY_VERSION", "0")
+    text = _asked(str, version)
+    if not _is_utf8(text):
+        raise UserProblem(f"{path}: expected STRATEGY_VERSION to be text, found {_shown(version)}")
+    return text
+
+
+def _symbols(path: Path, said: Said) -> tuple[str, ...] | None:
+    symbols = said.get("SYMBOLS")
     if symbols is None:
         return None
-    if not isinstance(symbols, list | tuple) or not symbols or not all(isinstance(name, str) for name in symbols):
-        raise UserProblem(f"{path}: expected SYMBOLS to be a list such as ['BTC/USD'], found {symbols!r}")
-    return tuple(symbols)
+    if not isinstance(symbols, list | tuple) or not symbols or not all(map(_is_utf8, symbols)):
+        raise UserProblem(f"{path}: expected SYMBOLS to be a list such as ['BTC/USD'], found {_shown(symbols)}")
+    return tuple(map(str.__str__, symbols))  # numpy's kind of text, for one, no manifest can hold
 
 
-def _config(path: Path, module: ModuleType) -> Mapping[str, Any]:
-    config = getattr(module, "CONFIG", {})
+def _is_utf8(value: object) -> bool:
+    """Whether it is text that a file can hold."""
+    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
+
+
+def _config(path: Path, said: Said) -> Mapping[str, Any]:
+    config = said.get("CONFIG", {})
     if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
-        raise UserProblem(f"{path}: expected CONFIG to be a dict with text keys, found {config!r}")
+        raise UserProblem(f"{path}: expected CONFIG to be a dict with text keys, found {_shown(config)}")
     try:
         return copy.deepcopy(config)  # each desk gets a copy of its own
     except Exception as error:
@@ -221,33 +257,32 @@ def _config(path: Path, module: ModuleType) -> Mapping[str, Any]:
         raise UserProblem(f"{path}: expected CONFIG to hold plain values, found {found}") from error
 
 
-def _risk(path: Path, module: ModuleType) -> Mapping[str, Any]:
+def _risk(path: Path, said: Said) -> Mapping[str, Any]:
     """The limits that the file asks for, those that there are."""
-    given = getattr(module, "RISK", {})
+    given = said.get("RISK", {})
     known = [field.name for field in msgspec.structs.fields(RiskFile)]
     for name in given if isinstance(given, dict) else ():
         if name not in known:
-            raise UserProblem(
-                f"{path}: expected RISK to have {', '.join(known)}, found {name!r}{nearest(str(name), known)}"
-            )
+            hint = nearest(name, known) if isinstance(name, str) else ""
+            raise UserProblem(f"{path}: expected RISK to have {', '.join(known)}, found {_shown(name)}{hint}")
     try:
         return msgspec.structs.asdict(msgspec.convert(given, RiskFile))
     except msgspec.ValidationError as error:
         raise UserProblem(f"{path}: RISK: {error}") from error
 
 
-def _trigger(path: Path, module: ModuleType) -> Trigger:
-    text = getattr(module, "TRIGGER", "tick")
+def _trigger(path: Path, said: Said) -> Trigger:
+    text = said.get("TRIGGER", "tick")
     try:
-        return trigger_of(text if isinstance(text, str) else repr(text))
+        return trigger_of(str.__str__(text) if isinstance(text, str) else _shown(text))
     except ValueError as error:
         raise UserProblem(f"{path}: TRIGGER: {error}") from error
 
 
-def _hook(path: Path, module: ModuleType, name: str, own: Wrap) -> Callable[..., Any] | None:
-    hook = getattr(module, name, None)
+def _hook(path: Path, said: Said, name: str, own: Wrap) -> Callable[..., Any] | None:
+    hook = said.get(name)
     if hook is not None and not callable(hook):
-        raise UserProblem(f"{path}: expected {name} to be a function, found {hook!r}")
+        raise UserProblem(f"{path}: expected {name} to be a function, found {_shown(hook)}")
     return hook if hook is None else own(hook)
 
 
@@ -259,8 +294,9 @@ def _by_place(path: Path, function: Callable[..., Any]) -> tuple[Callable[..., A
     """
     try:
         parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError) as error:
-        raise UserProblem(f"{path}: expected generate_signal to be a function in Python, found {function!r}") from error
+    except Exception as error:  # what a callable of the file's own says of itself may be anything
+        found = _shown(function)
+        raise UserProblem(f"{path}: expected generate_signal to be a function in Python, found {found}") from error
     required = [parameter for parameter in parameters if parameter.default is inspect.Parameter.empty]
     asked = [parameter for parameter in parameters if parameter.name in PARAMETERS or parameter in required]
     ours = tuple(parameter.name for parameter in asked if parameter.name in PARAMETERS)

@@ -41,8 +41,9 @@ _SIGNALS = """
 SELECT raised.strategy, raised.seq, raised.tick_seq, raised.ts, raised.correlation_id, raised.action, raised.symbol,
     raised.given_size AS size, raised.size_in, raised.order_type, raised.given_price AS price,
     raised.given_limit_price AS limit_price, raised.given_stop_price AS stop_price,
-    raised.given_stop_loss AS stop_loss, raised.given_take_profit AS take_profit, raised.time_in_force,
-    raised.post_only, raised.reason, raised.metadata, raised.indicators,
+    raised.given_trail_bps AS trail_bps, raised.given_stop_loss AS stop_loss,
+    raised.given_take_profit AS take_profit, raised.time_in_force, raised.expires_at, raised.post_only,
+    raised.reduce_only, raised.order_id, raised.reason, raised.metadata, raised.indicators,
     refused.correlation_id IS NOT NULL AS rejected, refused.reason AS rejection
 FROM events AS raised
 LEFT JOIN (FROM events WHERE type = 'SignalRejected') AS refused USING (strategy, correlation_id)
@@ -63,7 +64,8 @@ WITH life AS (
 )
 SELECT sent.strategy, sent.seq, sent.tick_seq, sent.ts, sent.order_id, sent.correlation_id, sent.symbol, sent.side,
     sent.order_type, sent.quantity, sent.notional, sent.limit_price, sent.stop_price, sent.trail_bps, sent.stop_loss,
-    sent.take_profit, sent.time_in_force, sent.expires_at, sent.post_only, sent.replaces, sent.purpose,
+    sent.take_profit, sent.time_in_force, sent.expires_at, sent.post_only, sent.reduce_only, sent.replaces,
+    sent.purpose,
     CASE life.latest
         WHEN 'OrderRested' THEN if(sent.stop_price IS NULL AND sent.trail_bps IS NULL OR was_triggered,
             'resting', 'waiting')
@@ -376,9 +378,17 @@ def in_memory(threads: int | None = None) -> Connection:
     return duckdb.connect(config=config | ({} if threads is None else {"threads": threads}))
 
 
-def done(con: Connection, sql: str) -> list[tuple[Any, ...]]:
-    """Run statements of our own to their end: a connection with half an answer takes nothing else in."""
-    return con.execute(sql).fetchall()
+def done(con: Connection, sql: str, *, reads: Path | None = None) -> list[tuple[Any, ...]]:
+    """Run statements of our own to their end: a connection with half an answer takes nothing else in.
+
+    reads:  the file that they read: what they fail on is damage in it, and a QueryProblem.
+    """
+    try:
+        return con.execute(sql).fetchall()
+    except duckdb.Error as error:
+        if reads is None:
+            raise
+        raise QueryProblem(f"{reads}: expected Parquet that can be read, found: {_sentence(error)}") from error
 
 
 def create_ledger_views(con: Connection, wanted: Container[str] = ALL_VIEWS) -> None:

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from apps.problems import in_one_line
 from recorder.passport import RECEIVED, Passport
 from recorder.run_care import read_label
 from recorder.runs import Manifest, Run
@@ -85,31 +86,31 @@ def replay_json(run: str, manifest: Manifest, leaderboard: Sequence[Row]) -> dic
 def print_replay(console: Console, run: str, manifest: Manifest, leaderboard: Sequence[Row]) -> None:
     """Leaderboard, totals and digest; the digest is the last line, on its own."""
     currency = manifest.configuration["currency"]
-    _say(console, f"{'SIMULATED market, ' if manifest.simulated else ''}{manifest.tape.venue}, amounts in {currency}")
+    say(console, f"{'SIMULATED market, ' if manifest.simulated else ''}{manifest.tape.venue}, amounts in {currency}")
     rows = [[_shown(name, row[name]) for _, name, _ in _LEADERBOARD] for row in leaderboard]
     print_table(console, [heading for heading, _, _ in _LEADERBOARD], rows, [justify for *_, justify in _LEADERBOARD])
     _print_metrics(console, [row for row in leaderboard if row["fills"] and "sharpe" in row])
     for row in leaderboard:
         if row["status"] != "ok":
-            _say(console, f"{row['name']} {row['status']}")
-    _say(console, "")
-    _say(console, _totals(manifest, leaderboard))
-    _say(console, f"run {run}")
-    _say(console, f"digest {manifest.digest}")
+            say(console, f"{row['name']} {row['status']}")
+    say(console, "")
+    say(console, *_totals(manifest, leaderboard).splitlines())
+    say(console, f"run {run}")
+    say(console, f"digest {manifest.digest}")
 
 
 def _print_metrics(console: Console, leaderboard: Sequence[Row]) -> None:
     """Ratios of those who traded, and what they are made of."""
     if not leaderboard:
         return
-    _say(console, "")
+    say(console, "")
     rows = [[_shown(name, row[name]) for _, name, _ in _METRICS] for row in leaderboard]
     print_table(console, [heading for heading, _, _ in _METRICS], rows, [justify for *_, justify in _METRICS])
     samples, length = leaderboard[0]["samples"], leaderboard[0]["sample_s"]
     if all(row["sharpe"] is None for row in leaderboard):
-        _say(console, f"Sharpe and Sortino need 30 returns of a varying equity: there are {samples}")
+        say(console, f"Sharpe and Sortino need 30 returns of a varying equity: there are {samples}")
     else:
-        _say(console, f"Sharpe and Sortino of {samples} returns over {length:g} s each, annualized; no risk-free rate")
+        say(console, f"Sharpe and Sortino of {samples} returns over {length:g} s each, annualized; no risk-free rate")
 
 
 def _totals(manifest: Manifest, leaderboard: Sequence[Row]) -> str:
@@ -205,7 +206,7 @@ def inspect_json(tape: Tape) -> dict[str, Any]:
 def print_inspect(console: Console, tape: Tape) -> None:
     """What is on a tape, and its quality passport."""
     for name, value in _inspected(tape, tape.passport):
-        _say(console, f"{name:<10} {value}")
+        say(console, f"{name:<10} {value}")
 
 
 def _inspected(tape: Tape, passport: Passport) -> list[tuple[str, str]]:
@@ -252,7 +253,7 @@ def print_runs(console: Console, runs: Sequence[Run]) -> None:
     print_table(console, headings, rows, justify)
     for run in runs:
         if run.manifest is None:
-            _say(console, run.problem)
+            say(console, run.problem)
 
 
 def _run_row(run: Run) -> list[str]:
@@ -292,9 +293,9 @@ def runs_json(runs: Sequence[Run]) -> list[dict[str, Any]]:
 def print_difference(console: Console, difference: Mapping[str, Any]) -> None:
     """The first event in which two histories part: which desk, which event, what differs, and both versions."""
     recorded, replayed = difference["recorded"], difference["replayed"]
-    _say(console, f"different: {difference['strategy']} event {difference['seq']}, {_parting(recorded, replayed)}")
-    _say(console, f"  recorded {to_json(recorded) if recorded else 'nothing: the ledger has ended'}")
-    _say(console, f"  replayed {to_json(replayed) if replayed else 'nothing: the replay has ended'}")
+    say(console, f"different: {difference['strategy']} event {difference['seq']}, {_parting(recorded, replayed)}")
+    say(console, f"  recorded {to_json(recorded) if recorded else 'nothing: the ledger has ended'}")
+    say(console, f"  replayed {to_json(replayed) if replayed else 'nothing: the replay has ended'}")
 
 
 def _parting(recorded: Mapping[str, Any] | None, replayed: Mapping[str, Any] | None) -> str:
@@ -314,7 +315,7 @@ def print_answer(console: Console, names: Sequence[str], rows: Sequence[Sequence
     cells = [list(row) for row in zip(*(texts for texts, _ in columns), strict=True)]
     print_table(console, names, cells, justify)
     if not rows:
-        _say(console, "(no rows)")
+        say(console, "(no rows)")
 
 
 def _cells(values: Sequence[Any]) -> tuple[list[str], bool]:
@@ -324,12 +325,7 @@ def _cells(values: Sequence[Any]) -> tuple[list[str], bool]:
         places = max(_places(value) for value in known)
         return ["" if value is None else f"{value:.{places}f}" for value in values], True
     is_number = bool(known) and all(type(value) in (int, float, Decimal) for value in known)
-    return ["" if value is None else _in_one_line(str(value)) for value in values], is_number
-
-
-def _in_one_line(text: str) -> str:
-    """What a strategy wrote is shown, and never obeyed by the terminal."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return ["" if value is None else in_one_line(str(value)) for value in values], is_number
 
 
 def _places(value: Decimal) -> int:
@@ -353,7 +349,7 @@ def print_table(
     for title in titles:
         console.print(Text(_line(title, widths, justify, gap), style="bold"), soft_wrap=True)
     for row in rows:
-        _say(console, _line(row, widths, justify, gap))
+        say(console, _line(row, widths, justify, gap))
 
 
 def _titles(headings: Sequence[str]) -> list[list[str]]:
@@ -376,14 +372,15 @@ def _print_blocks(console: Console, headings: Sequence[str], rows: Sequence[Sequ
     width = max(len(name) for name in names)
     for number, row in enumerate(rows):
         if number:
-            _say(console, "")
+            say(console, "")
         for name, text in zip(names, row, strict=True):
-            _say(console, f"{name:<{width}}  {text}".rstrip())
+            say(console, f"{name:<{width}}  {text}".rstrip())
 
 
-def _say(console: Console, text: str) -> None:
-    """Text as it is: not wrapped, not colored, nothing in it taken for markup."""
-    print(text, file=console.file)
+def say(console: Console, *lines: str) -> None:
+    """Lines as they are: not wrapped, not colored, nothing in them taken for markup or obeyed by the terminal."""
+    for line in lines:
+        print(in_one_line(line), file=console.file)
 
 
 def stdout() -> Console:

@@ -9,6 +9,7 @@ The first `pytest --snapshot-update` writes down what the strategy does; from th
 reasons fails the test and shows as a diff. Outside of pytest, `replay_strategy` gives the same answer.
 """
 
+import gc
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -110,6 +111,7 @@ def replay_strategy(strategy: str | Path, tape: str | Path, /, **config: Any) ->
     with TemporaryDirectory(prefix="wspt-") as folder:
         run = Path(folder) / "run"
         replay(source, [str(path.resolve()) for path in source.paths], [file], settings, run, jobs=1)
+        gc.unfreeze()  # a run looks for no garbage in what was there before it; what goes on after it should
         return _answer(run, file.strategy.name)
 
 

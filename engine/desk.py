@@ -454,7 +454,9 @@ def _text(error: BaseException) -> str:
     """What an exception says; its `__str__` may be the strategy's own, and fail like anything of it."""
     try:
         return str(error)
-    except Exception as worse:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as worse:
         return f"<{type(worse).__name__} while it was asked what it says>"
 
 

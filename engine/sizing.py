@@ -188,7 +188,7 @@ def _size(
         fee_bps = cash_fee_bps(config)
         reserved = add(notional, bps_of(notional, fee_bps))
         if reserved > power and (in_base or not _is_all_in(notional, power, signal.symbol, portfolio, config)):
-            return "insufficient cash"
+            return "insufficient cash" if assets(signal.symbol)[1] else "the symbol names no quote currency"
         if reserved > power:
             notional, reserved = affordable(power, fee_bps), power  # the fee comes out of an all-in size
     elif side == "short":

@@ -219,7 +219,9 @@ class _Columns:
     def _cast(self, name: str, kind: Any, expected: str) -> Any:
         column = self._batch.column(name)
         try:
-            return column if column.type == kind else column.cast(kind)
+            cast = column if column.type == kind else column.cast(kind)
+            cast.validate(full=pa.types.is_string(kind))  # a Parquet file may call any bytes text
+            return cast
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise self._problem(name, expected, f"{column.type}: {_first_line(error)}") from error
 
@@ -257,6 +259,9 @@ def _reported(path: Path, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
 
 
 def _damaged(path: Path, error: Exception) -> ImportProblem:
+    if "CSV conversion error" in str(error):
+        expected = "ts in whole ns since 1970 and the rest in numbers"
+        return ImportProblem(f"{path}: expected {expected}, found: {_first_line(error)}")
     return ImportProblem(f"{path}: expected a table that can be read, found: {_first_line(error)}")
 
 

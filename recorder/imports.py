@@ -30,6 +30,10 @@ class ImportProblem(Problem):
     """A file that cannot be imported, in one sentence for the user: the file, what was expected, what was found."""
 
 
+class NoTimes(ImportProblem):
+    """Frames of which none names a time; whoever knows where they came from should say so."""
+
+
 class Counts(msgspec.Struct):
     """What was passed over while a capture was read.
 
@@ -92,7 +96,7 @@ def stamp(decoded: Iterable[Decoded]) -> Iterator[Decoded]:
     """Give frames without a time of receipt the latest of the venue's times in them: none came before what it tells.
 
     The clock never runs backwards; a frame without any time takes that of the frame before it, and frames before
-    the first known time take that one. Raises ImportProblem where `UNSTAMPED_FRAMES_MAX` frames name no time.
+    the first known time take that one. Raises NoTimes where `UNSTAMPED_FRAMES_MAX` frames name no time.
     """
     now: int | None = None
     waiting: list[Decoded] = []
@@ -108,7 +112,7 @@ def stamp(decoded: Iterable[Decoded]) -> Iterator[Decoded]:
         elif len(waiting) >= UNSTAMPED_FRAMES_MAX:
             break
     if waiting:
-        raise ImportProblem(f"expected frames that name the venue's time, found none in {len(waiting)} frames")
+        raise NoTimes(f"expected frames that name the venue's time, found none in {len(waiting)} frames")
 
 
 def _event_time(ticks: Sequence[Tick]) -> int | None:

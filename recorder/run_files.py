@@ -9,7 +9,8 @@ import msgspec
 from recorder.ledger import LedgerWriter
 from recorder.ledger_tail import read_tail
 from recorder.log_parts import parts_at
-from recorder.runs import Manifest, RunProblem, read_manifest, segment_paths, tail_path, tape_paths
+from recorder.runs import MANIFEST, Manifest, RunProblem, read_manifest, segment_paths, tail_path, tape_paths
+from recorder.tape import Tape
 from recorder.tape_files import files_at, is_log
 
 _ATTEMPTS = 200
@@ -28,6 +29,24 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     manifest: Manifest
     ledger: list[Path]
     tape: list[Path]
+
+
+def own_tape(run: Path, manifest: Manifest) -> list[Path]:
+    """Where the tape that the run was made of is, for who would otherwise answer about another one.
+
+    Files that came to their place before the manifest did are taken at their word, others are read through.
+    Raises RunProblem where the tape is not there, or holds something else by now.
+    """
+    places = tape_paths(run, manifest)
+    if not manifest.tape.identity or manifest.status == "running":
+        return places  # it may still grow
+    since = (run / MANIFEST).stat().st_mtime_ns
+    files = [file for place in places for file in files_at(place)]
+    if any(file.stat().st_ctime_ns > since for file in files):  # as renaming and copying set it too
+        tape = Tape.open(places)
+        if tape.identity != manifest.tape.identity:
+            raise RunProblem(f"{run}: expected the tape it was made of, found another one at {tape.paths[0]}")
+    return places
 
 
 class RunFiles:

@@ -1,7 +1,9 @@
 """Frames and their ticks into one Parquet file, which appears whole or not at all."""
 
+import fcntl
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -53,7 +55,8 @@ class TapeWriter:
     clock did, the row takes the latest time before it, and the passport counts the step.
 
     The file is written beside its place, as `<name>.tmp`, and moved there by `close` once it is safely on
-    disk. As a context manager it closes on a clean exit, and on an exception leaves nothing behind.
+    disk. As a context manager it closes on a clean exit, and on an exception leaves nothing behind. Whoever else
+    writes the same tape meanwhile, here or in another process, gets a TapeProblem.
 
     channels:    the venue's channels that are recorded, in its own words.
     source:      how the tape comes to be, such as `import hftbacktest`.
@@ -79,7 +82,7 @@ class TapeWriter:
     ) -> None:
         self.path = Path(path)
         self._sink = sink
-        self._part = self.path.with_name(self.path.name + ".tmp")
+        self._part = unfinished(self.path)
         self._venue = venue
         self._header = partial(
             Header,
@@ -103,11 +106,17 @@ class TapeWriter:
         self._frame_bytes = 0
         self._tables: list[pa.Table] = []
         self._table_rows = 0
+        self._lock = -1
         try:
+            if sink is None:
+                self._lock = _held(self._part)
             self._parquet: Any = _open_parquet(
                 self._part if sink is None else sink
             )  # None once closed; pyarrow has no types
+        except BlockingIOError as error:
+            raise TapeProblem(f"{path}: expected to write it alone, found that somebody else does") from error
         except OSError as error:
+            self._release()
             raise TapeProblem(
                 f"{path}: expected a place to write a tape to, found {error.strerror or error}"
             ) from error
@@ -155,6 +164,7 @@ class TapeWriter:
             self.abandon()
             raise
         self._parquet = None
+        self._release()
 
     def abandon(self) -> None:
         """Give up: leave neither the tape nor its beginnings. Without effect on a closed writer."""
@@ -163,7 +173,14 @@ class TapeWriter:
             try:
                 parquet.close()
             finally:
-                self._part.unlink(missing_ok=True)
+                if self._sink is None:
+                    self._part.unlink(missing_ok=True)
+                self._release()
+
+    def _release(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def __enter__(self) -> Self:
         return self
@@ -248,6 +265,29 @@ class TapeWriter:
             quality or Quality(), clock_reversals=self._clock_reversals, time_source=self._time_source
         )
         return self._header(passport=passport, groups=self._groups)
+
+
+def unfinished(path: Path) -> Path:
+    """Where a tape is while it is being written."""
+    return path.with_name(f"{path.name}.tmp")
+
+
+def _held(path: Path) -> int:
+    """An open file at `path` that nobody else has locked: the lock is the system's, and ends with the process.
+
+    Raises BlockingIOError where somebody has.
+    """
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file), path.stat()):
+                    return file
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)  # whoever held it has put it in its place since
 
 
 def _open_parquet(place: Any) -> Any:

@@ -314,6 +314,47 @@ def test_an_import_never_writes_over_what_it_reads(place: Place) -> None:
     assert table.read_text().startswith("ts,symbol")
 
 
+def test_an_import_never_writes_over_what_it_reads_on_the_way(place: Place) -> None:
+    table = place.file("out.parquet.tmp", "ts,symbol,price,size\n1,A/B,2,3\n")
+
+    sentence = refused(place.wspt("import", "ticks", "out.parquet.tmp", "-o", "out.parquet"))
+
+    assert "found one of the files to import: out.parquet.tmp" in sentence
+    assert table.read_text().startswith("ts,symbol")
+
+
+def test_an_import_says_what_it_replaced_and_what_cannot_be_traded(place: Place) -> None:
+    place.file("ticks.csv", "ts,symbol,price,size\n1,BTCUSD,2,3\n")
+
+    first = place.wspt("import", "ticks", "ticks.csv", "-o", "out.parquet")
+    second = place.wspt("import", "ticks", "ticks.csv", "-o", "out.parquet")
+
+    assert (first.code, second.code) == (0, 0)
+    unquoted = "out.parquet: expected symbols such as BTC/USD, found BTCUSD: nothing can be bought there\n"
+    assert first.err == unquoted
+    assert second.err == f"out.parquet: the tape that was there is replaced\n{unquoted}"
+    place.wspt("replay", "out.parquet", "--out", "run", "--set", "eager.every=1")
+    refusals = place.wspt("sql", "run", "select distinct rejection from signals", "--json").json
+    assert refusals == [{"rejection": "the symbol names no quote currency"}]
+
+
+def test_frames_without_times_are_named(place: Place) -> None:
+    place.file("capture", "{}\n" * 3)
+
+    sentence = refused(place.wspt("import", "frames", "--venue", "kraken", "capture", "-o", "out.parquet"))
+
+    assert sentence == "capture: expected frames that name the venue's time, found none in 3 frames"
+
+
+def test_times_as_text_are_named(place: Place) -> None:
+    place.file("ticks.csv", "ts,symbol,price,size\n2026-01-01T00:00:00,A/B,2,3\n")
+
+    sentence = refused(place.wspt("import", "ticks", "ticks.csv", "-o", "out.parquet"))
+
+    assert sentence.startswith("ticks.csv: expected ts in whole ns since 1970 and the rest in numbers, found: ")
+    assert "2026-01-01T00:00:00" in sentence
+
+
 @pytest.mark.parametrize("kind", ["frames --venue kraken", "ticks"])
 def test_an_import_never_replaces_what_is_no_file(kind: str, place: Place) -> None:
     place.file("capture", "ts,symbol,price,size\n1,A/B,2,3\n")

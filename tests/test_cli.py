@@ -13,6 +13,7 @@ from apps.commands.options import claimed_run
 from apps.importing import simulated_tape
 from recorder.run_care import write_label
 from recorder.runs import read_manifest
+from recorder.tape import Tape
 from tests.commands import EAGER, PATIENT, WSPT, Place
 
 COMMANDS = ("replay", "verify", "sql", "inspect", "import", "simulate", "runs", "new", "config", "explain", "diff")
@@ -186,6 +187,53 @@ def test_what_strategies_leave_to_be_said_at_the_end_is_no_result(place: Place, 
     assert run.err.endswith("bye\n")
 
 
+LOUD = """
+import os, sys
+os.system("echo a program")
+os.write(1, b"a descriptor\\n")
+print("the first stdout", file=sys.__stdout__, flush=True)
+"""
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_strategies_write_behind_pythons_back_is_no_result(jobs: str, place: Place, tape: Path) -> None:
+    place.strategy("eager", LOUD + EAGER)
+    place.strategy("patient", LOUD + PATIENT)
+
+    run = place.spawn("replay", tape, "--out", "run", "--jobs", jobs, "--json")
+    verdict = place.spawn("verify", "run", "--json")
+    table = place.spawn("replay", tape, "--jobs", jobs)
+
+    assert run.json["status"] == "finished" and verdict.json["identical"]
+    for said in ("a program", "a descriptor", "the first stdout"):
+        assert said in run.err and said in verdict.err
+        assert said not in table.out
+    assert table.out.endswith(f"digest {run.json['digest']}\n")
+
+
+OBJECTS = """
+from enum import Enum
+class Kind(Enum):
+    FAST = 1
+CONFIG |= {"kind": Kind.FAST, "scale": lambda size: size * 2, "nothing": float("nan")}
+"""
+
+
+def test_a_config_may_hold_what_only_its_own_file_knows(place: Place, tape: Path) -> None:
+    source = EAGER.replace("def generate_signal", OBJECTS + "\n\ndef generate_signal")
+    source = source.replace('"buy", data.symbol, config["size"]', '"buy", data.symbol, config["scale"](config["size"])')
+    for name in ("eager", "keen"):
+        place.strategy(name, source.replace('config["scale"]', '(config["kind"] is Kind.FAST) and config["scale"]'))
+
+    one = place.spawn("replay", tape, "--out", "one", "--jobs", "1", "--json")
+    two = place.spawn("replay", tape, "--out", "two", "--jobs", "2", "--json")
+
+    assert one.code == two.code == 0
+    assert [desk["status"] for desk in two.json["strategies"]] == ["ok", "ok", "ok"]
+    assert one.json["digest"] == two.json["digest"]
+    assert place.wspt("verify", "two").code == 0
+
+
 NUMPYS = '''"""Speaks numpy in all that it says and keeps."""
 
 import numpy as np
@@ -353,6 +401,36 @@ def test_a_failure_that_cannot_say_what_it_is_stops_nobody_else(place: Place, ta
     assert "mute failed: Mute at mute.py:5" in answer.out
 
 
+def test_a_failure_that_ends_whoever_asks_it_stops_nobody_else(place: Place, tape: Path) -> None:
+    mute = "class Mute(Exception):\n    def __str__(self):\n        raise SystemExit(3)\n"
+    place.strategy("mute", mute + "def generate_signal(data):\n    raise Mute\n")
+
+    answer = place.wspt("replay", tape)
+
+    assert answer.code == 0
+    assert "mute failed: Mute at mute.py:5" in answer.out
+
+
+def test_nothing_that_a_strategy_says_is_obeyed_by_the_terminal(place: Place, tape: Path) -> None:
+    hostile = 'reason="\\x1b[2J\\x9bgone\\r\\n"'
+    place.strategy("eager", EAGER.replace('reason="it is time"', hostile))
+    place.strategy("rude", "def generate_signal(data):\n    raise ValueError('\\x1b[2J\\x9bgone')\n")
+
+    run = place.wspt("replay", tape, "--out", "run")
+    answers = [
+        run,
+        place.wspt("explain", "run", "eager-1"),
+        place.wspt("explain", "run", "--at", str(Tape.open(tape).end), "--strategy", "rude"),
+        place.wspt("sql", "run", "select reason from fills"),
+        place.wspt("diff", "run", place.wspt("replay", tape, "--set", "eager.every=7", "--json").json["run"]),
+        place.wspt("explain", "run", "\x1b[2J-1"),
+    ]
+
+    for answer in answers:
+        assert all(line.isprintable() for line in (answer.out + answer.err).split("\n"))
+    assert r"\x1b[2J\x9bgone\r\n" in answers[1].out
+
+
 # -- verify --------------------------------------------------------------------------------------------------
 
 
@@ -440,6 +518,33 @@ def test_sql_without_a_run_asks_the_latest(place: Place, tape: Path) -> None:
     answer = place.wspt("sql", "select distinct strategy from fills", "--json")
 
     assert answer.json == [{"strategy": "patient"}]
+
+
+def test_sql_answers_about_no_other_tape_than_the_runs_own(place: Place, tape: Path) -> None:
+    own = place.folder / "own.parquet"
+    own.write_bytes(tape.read_bytes())
+    place.wspt("replay", own, "--out", "run")
+    assert place.wspt("sql", "run", "select count(*) from ticks").code == 0
+    place.wspt("simulate", "--seed", "8", "--minutes", "0.1", "-o", own)
+
+    asked = place.wspt("sql", "run", "select count(*) from ticks")
+    again = place.wspt("replay", "run")
+
+    for answer in (asked, again):
+        assert answer.code == 2
+        assert answer.err == f"wspt: run: expected the tape it was made of, found another one at {own}\n"
+    assert place.wspt("sql", "run", "select count(*) from fills").code == 0
+
+
+def test_sql_says_that_a_tape_is_gone(place: Place, tape: Path) -> None:
+    own = place.folder / "own.parquet"
+    own.write_bytes(tape.read_bytes())
+    place.wspt("replay", own, "--out", "run")
+    own.unlink()
+
+    answer = place.wspt("sql", "run", "from quotes")
+
+    assert (answer.code, answer.err) == (2, f"wspt: run: expected its tape {own}, found no such file\n")
 
 
 def test_sql_prints_wide_tables_whole_where_no_terminal_is(place: Place, tape: Path) -> None:

@@ -295,7 +295,10 @@ def test_a_mistake_in_the_file_is_one_sentence_that_names_it(text: str, sentence
             "[execution.kraken]\nmaintenance_ratio = -1\n",
             r"maintenance_ratio: expected 0 or more and less than 1e\+09, found -1",
         ),
-        ("[risk]\nmax_position = 0\n", r"risk\.max_position: expected more than 0 and less than 1e\+15, found 0"),
+        ("[risk]\nmax_position = 0\n", r"^risk\.max_position: expected more than 0 and less than 1e\+15, found 0"),
+        ("[strategies.dip.risk]\ncooldown_s = -1\n", r"^strategies\.dip\.risk\.cooldown_s: expected .*, found -1"),
+        ("[strategies.dip.execution]\nlatency_ms = -1\n", r"^strategies\.dip\.execution\.latency_ms: expected 0 or"),
+        ("[execution.kraken]\njitter = 'x'\n", r"^execution\.kraken\.jitter: expected one of"),
         (
             "[execution.kraken.instruments.'BTC/USD']\nlot_size = 'x'\n",
             r"instruments\.BTC/USD\.lot_size: expected an amount such as 0\.01, found 'x'",
@@ -305,6 +308,11 @@ def test_a_mistake_in_the_file_is_one_sentence_that_names_it(text: str, sentence
 def test_a_mistake_that_shows_only_against_the_run_is_one_sentence_too(text: str, sentence: str, toml: Toml) -> None:
     with pytest.raises(UserProblem, match=sentence):
         settled(toml(text), [a_file(size=20.0)])
+
+
+def test_a_limit_that_is_none_names_the_file_that_asks_for_it() -> None:
+    with pytest.raises(UserProblem, match=r"dip\.py: RISK\.max_position: expected more than 0 .*, found -5"):
+        settled(ConfigFile(), [msgspec.structs.replace(a_file(size=20.0), risk={"max_position": -5})])
 
 
 def test_the_file_may_speak_of_strategies_that_do_not_run_now(toml: Toml) -> None:

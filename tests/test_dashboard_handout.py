@@ -1,6 +1,7 @@
 """A run as one page to send, and what its charts are made of."""
 
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -94,6 +95,24 @@ def test_a_place_that_cannot_be_written_is_one_sentence(place: Place) -> None:
 def test_what_is_no_run_has_no_page(tmp_path: Path) -> None:
     with pytest.raises(RunProblem, match=r"found no readable run\.json"):
         handout(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "emptied"])
+def test_a_ledger_that_cannot_be_read_is_one_sentence(damage: str, place: Place) -> None:
+    damaged = place.folder / "data" / "runs" / damage
+    shutil.copytree(place.folder / "data" / "runs" / "one", damaged)
+    [segment] = (damaged / "ledger").glob("*.parquet")
+    whole = segment.read_bytes()
+    middle = len(whole) // 3
+    segment.write_bytes(
+        {"flipped": whole[:middle] + b"\xff" * 500 + whole[middle + 500 :], "cut": whole[:-100], "emptied": b""}[damage]
+    )
+
+    done = place.wspt("report", damage, "-o", "mine.html")
+
+    assert done.code == 2
+    assert done.err.startswith(f"wspt: data/runs/{damage}/ledger/{segment.name}: expected Parquet that can be read, ")
+    assert done.err.count("\n") == 1
 
 
 def test_a_chart_puts_the_highest_value_above_the_lowest() -> None:

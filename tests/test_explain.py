@@ -142,6 +142,16 @@ def test_an_order_and_a_signal_stand_for_what_became_of_them(run: Path) -> None:
     assert explain_event(run, "eager-1", is_event=True).question == "eager-1 SignalRaised"
 
 
+def test_an_order_can_be_named_where_a_fill_has_its_number(run: Path) -> None:
+    history = recorded(run, "eager")
+    fills = {event.seq: event for event in history if isinstance(event, events.OrderFilled)}
+    last = {fill.order_id: seq for seq, fill in fills.items()}
+    seq = next(seq for seq in fills if f"eager-{seq}" in last)
+
+    assert explain_event(run, f"eager-{seq}").question == f"eager-{seq} OrderFilled"
+    assert explain_event(run, f"eager-{seq}", is_order=True).question == f"eager-{last[f'eager-{seq}']} OrderFilled"
+
+
 def test_the_levels_that_an_order_reaches_add_up_to_it(run: Path) -> None:
     fill = next(event for event in recorded(run, "eager") if isinstance(event, events.OrderFilled))
 
@@ -288,11 +298,16 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "no such strategy": (["run", "eagre-1"], "expected a strategy of the run, curious, eager, maker; did you mean"),
     "no number": (["run", "eager"], "eager: expected STRATEGY-NUMBER, such as curious-12"),
     "no such event": (["run", "eager-999999"], "eager-999999: expected an event of eager up to eager-"),
-    "no such signal": (["run", "eager-s999999"], "eager-s999999: expected an event of eager"),
-    "too early": (["run", "--at", "5", "--strategy", "eager"], "--at 5: expected a time of the run"),
+    "no such signal": (["run", "eager-s999999"], "eager-s999999: expected an order or signal of eager"),
+    "too early": (
+        ["run", "--at", "5", "--strategy", "eager"],
+        "--at 1970-01-01T00:00:00.000000005: expected a time of the run, ",
+    ),
     "no time": (["run", "--at", "noon", "--strategy", "eager"], "--at noon: expected a time such as"),
     "whose": (["run", "--at", "5"], "expected --strategy with one of curious, eager, maker"),
     "not theirs": (["run", "--at", "5", "--strategy", "eagr"], "--strategy eagr: expected one of"),
+    "no such order": (["run", "eager-999999", "--order"], "eager-999999: expected an order or signal of eager"),
+    "both": (["run", "eager-1", "--order", "--event"], "explain: expected --event or --order, found both"),
     "no run": (["nowhere", "eager-1"], "nowhere: expected a run's folder"),
 }
 

@@ -284,6 +284,10 @@ def test_a_table_of_another_kind_is_named_with_what_was_found(tmp_path: Path, co
     assert found in problem(path)
 
 
+NO_TEXT = pa.Array.from_buffers(pa.string(), 1, [*pa.array(["ab"]).buffers()[:2], pa.py_buffer(b"\xff\xfe")])
+"""What says that it is UTF-8, and is not."""
+
+
 @pytest.mark.parametrize(
     ("column", "values", "found"),
     [
@@ -300,6 +304,8 @@ def test_a_table_of_another_kind_is_named_with_what_was_found(tmp_path: Path, co
         ("price", pa.array(["10"]), "price: expected numbers, found string"),
         ("price", pa.array([True]), "price: expected numbers, found bool"),
         ("symbol", pa.array([[1]]), "symbol: expected text, found list"),
+        ("symbol", NO_TEXT, "symbol: expected text, found string: "),
+        ("side", NO_TEXT, "side: expected buy or sell, found string: "),
     ],
 )
 def test_a_column_of_another_type_is_named(tmp_path: Path, column: str, values: pa.Array, found: str) -> None:

@@ -186,6 +186,7 @@ def test_a_parquet_table_gives_the_ticks_of_the_same_csv(place: Place) -> None:
     table = pa.table({"ts": [1, 2], "symbol": ["A/B", "A/B"], "price": [1.5, 2.5], "size": [1.0, 2.0]})
     pq.write_table(table, place.folder / "ticks.parquet")
     ours = imported(place, "ticks", "ticks.parquet")
+    (place.folder / "out.parquet").unlink()
     theirs = imported(place, "ticks", place.file("ticks.csv", "ts,symbol,price,size\n1,A/B,1.5,1\n2,A/B,2.5,2\n"))
 
     same = ("ticks", "symbols", "start", "end", "kinds", "quality")

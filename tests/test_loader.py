@@ -12,6 +12,7 @@ from apps.loader import find_strategies, load_strategies, load_strategy
 from apps.problems import UserProblem
 from engine.signals import spelled, trigger_of
 
+ODD = "class Odd:\n    def __repr__(self): raise SystemExit\n"
 IDLE = "def generate_signal(data):\n    return None\n"
 
 Write = Callable[..., Path]
@@ -131,6 +132,19 @@ def test_a_method_or_another_callable_is_asked_like_a_function(write: Write) -> 
     assert load_strategy(write(source)).strategy.wants == ("data", "state")
 
 
+def test_what_a_module_makes_up_when_it_is_asked_is_not_asked_for(write: Write) -> None:
+    strategy = load_strategy(write(f"def __getattr__(name):\n    return 1 / 0\n{IDLE}")).strategy
+
+    assert (strategy.name, strategy.symbols, strategy.on_fill) == ("mine", None, None)
+
+
+def test_symbols_of_numpys_are_text(write: Write) -> None:
+    strategy = load_strategy(write(f"import numpy as np\nSYMBOLS = [np.str_('BTC/USD')]\n{IDLE}")).strategy
+
+    assert strategy.symbols == ("BTC/USD",)
+    assert type(strategy.symbols[0]) is str
+
+
 # -- each load is fresh ------------------------------------------------------------------------------------------
 
 
@@ -235,7 +249,25 @@ def test_calls_nest_at_least_as_deep_as_before_whatever_the_file_did_to_that(wri
         (f"TRIGGER = 60\n{IDLE}", r"TRIGGER: expected tick, .*, found '60'"),
         (f"STRATEGY_NAME = '../up'\n{IDLE}", r"expected a strategy name of letters, .*, found '\.\./up'"),
         (f"STRATEGY_NAME = 7\n{IDLE}", r"expected a strategy name of letters, .*, found 7"),
+        (f"STRATEGY_NAME = 'x' * 101\n{IDLE}", r"expected a strategy name of .*, at most 100 of them, found 'xxx"),
+        (f"STRATEGY_NAME = 'x' * 5_000\n{IDLE}", r"found 'x{199} \.\.\.$"),
+        (f"STRATEGY_VERSION = '\\ud800'\n{IDLE}", r"expected STRATEGY_VERSION to be text, found '\\ud800'"),
+        (f"SYMBOLS = ['\\ud800/USD']\n{IDLE}", r"expected SYMBOLS to be a list .*, found \['\\ud800/USD'\]"),
         (f"on_fill = 'me'\n{IDLE}", r"expected on_fill to be a function, found 'me'"),
+        (f"{ODD}SYMBOLS = [Odd()]\n{IDLE}", r"expected SYMBOLS to be a list .*, found <SystemExit while"),
+        (f"{ODD}CONFIG = Odd()\n{IDLE}", r"expected CONFIG to be a dict .*, found <SystemExit while"),
+        (f"{ODD}TRIGGER = Odd()\n{IDLE}", r"TRIGGER: expected tick, .*, found '<SystemExit while"),
+        (f"{ODD}RISK = {{Odd(): 1}}\n{IDLE}", r"expected RISK to have .*, found <SystemExit while"),
+        (f"{ODD}on_start = Odd()\n{IDLE}", r"expected on_start to be a function, found <SystemExit while"),
+        (
+            "class Bad(Exception):\n    def __str__(self): raise SystemExit\nraise Bad\n",
+            r"mine\.py:3: .* found Bad: <SystemExit while",
+        ),
+        (
+            "class Shy:\n    def __call__(self): ...\n    @property\n    def __signature__(self): return 1 / 0\n"
+            "generate_signal = Shy()\n",
+            r"expected generate_signal to be a function in Python, found <mine\.Shy object|found <wspt_strategy",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_file_and_finding(

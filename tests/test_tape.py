@@ -265,6 +265,27 @@ def test_nothing_is_in_place_before_the_tape_is_whole(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
 
 
+def test_two_who_write_one_tape_do_not_meet(tmp_path: Path):
+    first = TapeWriter(tmp_path / "a.parquet", "kraken", source="first")
+    first.append(Frame(ts_recv=1, payload=b""), [trade(1.0)])
+
+    with pytest.raises(TapeProblem, match=r"a\.parquet: expected to write it alone"):
+        TapeWriter(tmp_path / "a.parquet", "kraken", source="second")
+    first.close()
+
+    assert [batch.price[0] for batch in Tape.open(tmp_path / "a.parquet").batches()] == [1.0]
+    record(tmp_path / "a.parquet", [trade(2.0)])  # nobody holds it any more
+    assert [batch.price[0] for batch in Tape.open(tmp_path / "a.parquet").batches()] == [2.0]
+
+
+def test_what_a_killed_writer_left_is_written_over(tmp_path: Path):
+    (tmp_path / "a.parquet.tmp").write_bytes(b"half of a longer tape" * 10_000)
+    record(tmp_path / "a.parquet", [trade(3.0)])
+
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+    assert [batch.price[0] for batch in Tape.open(tmp_path / "a.parquet").batches()] == [3.0]
+
+
 def test_unknown_further_columns_are_tolerated(tmp_path: Path):
     path = record(tmp_path / "a.parquet", [trade(4.0)])
     table = pq.read_table(path)

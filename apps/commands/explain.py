@@ -14,11 +14,13 @@ from apps.problems import UserProblem
 def explain(
     run: RunName,
     fill: Annotated[
-        str | None, typer.Argument(metavar="[FILL]", help="STRATEGY-SEQ of an event, or an order's or signal's id.")
+        str | None,
+        typer.Argument(metavar="[FILL]", help="STRATEGY-SEQ of a fill; else an order's or signal's id, or any event."),
     ] = None,
     at: Annotated[str | None, typer.Option(help="A moment instead of a fill: ISO 8601 in UTC, or ns.")] = None,
     strategy: Annotated[str | None, typer.Option(help="Whose moment.")] = None,
-    event: Annotated[bool, typer.Option("--event", help="Take the number for an event's, not for an order's.")] = False,
+    event: Annotated[bool, typer.Option("--event", help="Take the number for an event's alone.")] = False,
+    order: Annotated[bool, typer.Option("--order", help="Take the number for an order's alone.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show why a fill came about, or why nothing happened.
@@ -32,10 +34,12 @@ def explain(
 
     if (fill is None) == (at is None):
         raise UserProblem("explain: expected a fill such as NAME-12, or --at TIME, found both or neither")
+    if event and order:
+        raise UserProblem("explain: expected --event or --order, found both")
     folder = find_run(run, RUNS)
     with redirect_stdout(sys.stderr):  # what strategies print is no result
         if fill is not None:
-            explanation = explain_event(folder, fill, is_event=event)
+            explanation = explain_event(folder, fill, is_event=event, is_order=order)
         else:
             when = moment(at, "--at")
             assert when is not None

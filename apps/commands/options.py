@@ -21,6 +21,7 @@ STRATEGIES = Path("strategies")
 CONFIG = Path("wspt.toml")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, on stdout.")]
+AsRows = Annotated[bool, typer.Option("--json", help="Print one JSON list of objects, and nothing else, on stdout.")]
 TapeNames = Annotated[list[str], typer.Argument(metavar="TAPE", help="Tape files, folders of parts, or a run.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, its name in data/runs, or latest.")]
 Strategies = Annotated[
@@ -35,7 +36,8 @@ RunFolder = Annotated[Path | None, typer.Option(help="Folder of the run [a new o
 
 def tape_named(places: list[str]) -> "tuple[Tape, list[str]]":
     """The tape that the words name - a run stands for its tape - and its files as they were named."""
-    from recorder.runs import MANIFEST, read_manifest, tape_paths
+    from recorder.run_files import own_tape
+    from recorder.runs import MANIFEST, read_manifest
     from recorder.tape import Tape
 
     named: list[str] = []
@@ -44,7 +46,7 @@ def tape_named(places: list[str]) -> "tuple[Tape, list[str]]":
         if not place:
             raise UserProblem("TAPE: expected a file or a folder, found an empty name")
         if (run / MANIFEST).is_file():
-            named += [str(path) for path in tape_paths(run, read_manifest(run))]
+            named += [str(path) for path in own_tape(run, read_manifest(run))]
         else:
             named.append(place)
     tape = Tape.open(named)
@@ -132,7 +134,9 @@ def moment(text: str | None, option: str) -> int | None:
         raise UserProblem(f"{option} {text}: expected a time such as 2026-01-01T00:05:00, or ns") from error
     when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
     since = when - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
+    further = re.search(r"[.,][0-9]{6}([0-9]{1,3})", text)  # digits that a datetime has no place for
+    below = int(further[1].ljust(3, "0")) if further else 0
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000 + below
 
 
 def leaderboard_of(run: Path) -> list[dict[str, Any]]:

@@ -36,14 +36,25 @@ def import_(
     venue: Annotated[str | None, typer.Option(help="Whose frames they are: kraken or binance.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a tape of captured frames or ticks.
+    """Make a tape of captured frames, or of a plain table.
 
-    Frames go through the decoders that a live feed uses.
+    hftbacktest: lines of `nanoseconds frame`; cryptofeed: lines of `seconds: frame`; frames: one raw frame a line.
+    They go through the decoders that a live feed uses.
+
+    ticks: a CSV or Parquet table with the columns ts (whole ns since 1970, UTC) and symbol (such as BTC/USD), and
+    price, size and perhaps side (buy or sell, whoever took) for trades; bid, bid_size, ask, ask_size for quotes.
     """
     from apps.importing import import_files
     from apps.report import inspect_json, print_inspect, stdout, to_json
 
+    was_there = out.is_file()
     tape = import_files(kind, venue, files, out)
+    if was_there:
+        print(f"{out}: the tape that was there is replaced", file=sys.stderr)
+    unquoted = [symbol for symbol in tape.symbols if "/" not in symbol]
+    if unquoted:
+        found = ", ".join(unquoted[:8])
+        print(f"{out}: expected symbols such as BTC/USD, found {found}: nothing can be bought there", file=sys.stderr)
     if not any(tape.passport.kinds[news] for news in ("trade", "quote", "book")):
         asked = f"; are these frames of {venue}?" if venue else ""
         print(f"{out}: no trade, quote or book was found in {', '.join(map(str, files))}{asked}", file=sys.stderr)

@@ -44,11 +44,11 @@ svg .soft { fill: var(--soft); } svg .grid { stroke: var(--line); } svg .mark { 
 
 
 def handout(path: Path) -> str:
-    """The page of a run. Raises RunProblem where there is none, or nothing in it."""
+    """The page of a run. Raises RunProblem where there is none, or nothing in it, or not all of it can be read."""
     run = RunMemory(path)
     try:
         run.look()
-        if run.manifest is None or not questions.leaderboard(run):
+        if run.manifest is None or run.problem or not questions.leaderboard(run):
             raise RunProblem(run.problem or f"{path}: expected a ledger, found none yet")
         run.tape.wait()
         return _page(run)

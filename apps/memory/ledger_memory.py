@@ -128,7 +128,7 @@ class LedgerMemory:
         is_new = False
         for path in segment_paths(run, manifest):
             if path.name not in self._segments:
-                is_new |= self._insert(f"read_parquet({files_in_sql([path])})")
+                is_new |= self._insert(f"read_parquet({files_in_sql([path])})", path)
                 self._segments.add(path.name)
         return self._take_tail(tail_path(run, manifest)) or is_new
 
@@ -145,9 +145,9 @@ class LedgerMemory:
         with _arriving(self._con, read.events):
             return self._insert("arriving")
 
-    def _insert(self, source: str) -> bool:
+    def _insert(self, source: str, file: Path | None = None) -> bool:
         """Events are known by desk and seq, so what was in the tail and is now in a segment is taken once."""
-        done(self._con, _TAKE.format(source=source))
+        done(self._con, _TAKE.format(source=source), reads=file)
         [found] = done(self._con, "SELECT (SELECT count(*) FROM new_marks) + (SELECT count(*) FROM new_facts)")
         if not found[0]:
             return False

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from apps.queries import Connection, create_tape_views, done, files_in_sql
 from recorder.log_tail import LogTail
-from recorder.runs import Manifest, RunProblem, tape_paths
-from recorder.tape import Tape, TapeProblem
+from recorder.problems import Problem
+from recorder.run_files import own_tape
+from recorder.runs import Manifest
+from recorder.tape import Tape
 from recorder.tape_columns import NO_ROWS
 
 BARS_WANTED = 5_000
@@ -99,13 +101,13 @@ class TapeMemory:
         is_open:  the manifest does not say yet where the run's part of the tape ends.
         """
         try:
-            places = tape_paths(run, manifest)
+            places = own_tape(run, manifest)
             files = [file for place in places for file in _sealed(place)]
             is_new = self._take_sealed(files, manifest, is_open)
             if is_open and len(places) == 1 and places[0].is_dir():
                 is_new |= self._take_tail(places[0])
             self.problem = "" if self._files or self._tail else "Nothing has been recorded yet."
-        except (RunProblem, TapeProblem, OSError) as problem:
+        except (Problem, OSError) as problem:
             self.problem = str(problem)
             return False
         return is_new
@@ -174,8 +176,11 @@ class TapeMemory:
 
     def _fill_rest(self) -> None:
         con = self._con.cursor()
-        while self._upto < self._stop:
-            self._fill_chunk(con)
+        try:
+            while self._upto < self._stop:
+                self._fill_chunk(con)
+        except Problem as problem:
+            self.problem = str(problem)
         self._thread = None
 
     def _fill_chunk(self, con: Connection) -> None:
@@ -186,9 +191,10 @@ class TapeMemory:
             "where_before": f"seq >= {self._upto - MESSAGE_ROWS_MAX} AND seq < {stop}",
             "width": self.width_ns,
         }
-        done(con, f"INSERT INTO bars {_BARS.format(**chunk)}")
-        done(con, f"INSERT INTO feed_rows {_FEED.format(**chunk)}")
-        done(con, f"INSERT INTO book_starts {_STARTS.format(**chunk)}")
+        tape = self._files[0]
+        done(con, f"INSERT INTO bars {_BARS.format(**chunk)}", reads=tape)
+        done(con, f"INSERT INTO feed_rows {_FEED.format(**chunk)}", reads=tape)
+        done(con, f"INSERT INTO book_starts {_STARTS.format(**chunk)}", reads=tape)
         self._upto = stop
         self.progress = self._upto / max(self._stop, 1)
         self.chunks += 1
