@@ -1,7 +1,6 @@
 """The commands as a user runs them: a place to stand in, in this process or in one of their own."""
 
 import contextlib
-import gc
 import io
 import json
 import os
@@ -81,7 +80,6 @@ class Place:
             patch.setattr(sys, "argv", ["wspt", *map(str, words)])
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as left:
                 main()
-        gc.unfreeze()  # what a run froze would be complained of as leaked when the tests end
         code = left.value.code
         assert isinstance(code, int)
         return Result(code, out.getvalue(), err.getvalue())
