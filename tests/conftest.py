@@ -1,5 +1,6 @@
 """What every test may ask for: the captures of real venues, and hypothesis profiles that repeat."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ci")
+
+
+def pytest_sessionfinish() -> None:
+    """Let go of what runs froze, or DuckDB complains at exit that it has leaked."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
