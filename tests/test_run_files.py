@@ -138,11 +138,11 @@ def test_a_later_look_reads_the_tail_from_where_the_one_before_ended(run: LiveRu
 
 def test_many_looks_leave_few_files_behind(run: LiveRun) -> None:
     with OpenRun(run.path) as source:
-        for _ in range(90):
+        for _ in range(40):
             run.write(1)
             con = source.look()
 
-        assert seqs(con) == list(range(90))
+        assert seqs(con) == list(range(40))
         assert len(list(source._files._folder.iterdir())) <= 32
 
 
