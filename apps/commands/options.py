@@ -36,7 +36,6 @@ RunFolder = Annotated[Path | None, typer.Option(help="Folder of the run [a new o
 
 def tape_named(places: list[str]) -> "tuple[Tape, list[str]]":
     """The tape that the words name - a run stands for its tape - and its files as they were named."""
-    from recorder.run_files import own_tape
     from recorder.runs import MANIFEST, read_manifest
     from recorder.tape import Tape
 
@@ -46,6 +45,8 @@ def tape_named(places: list[str]) -> "tuple[Tape, list[str]]":
         if not place:
             raise UserProblem("TAPE: expected a file or a folder, found an empty name")
         if (run / MANIFEST).is_file():
+            from recorder.run_files import own_tape  # noqa: PLC0415  # a replay of a file has no use for it
+
             named += [str(path) for path in own_tape(run, read_manifest(run))]
         else:
             named.append(place)
