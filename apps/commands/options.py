@@ -45,7 +45,7 @@ def tape_named(places: list[str]) -> "tuple[Tape, list[str]]":
         if not place:
             raise UserProblem("TAPE: expected a file or a folder, found an empty name")
         if (run / MANIFEST).is_file():
-            from recorder.run_files import own_tape  # noqa: PLC0415  # a replay of a file has no use for it
+            from recorder.run_files import own_tape  # a replay of a file has no use for it
 
             named += [str(path) for path in own_tape(run, read_manifest(run))]
         else:
