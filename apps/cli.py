@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import NoReturn, TextIO
 
 import typer
@@ -90,6 +91,13 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
+class _Results(io.TextIOWrapper):
+    """Where results go. What other threads print, which only strategies' do, goes to stderr."""
+
+    def write(self, text: str, /) -> int:
+        return super().write(text) if current_thread() is main_thread() else sys.stderr.write(text)
+
+
 def _kept_for_results(stdout: TextIO) -> TextIO:
     """A stream to where `stdout` led; what is written to its descriptor behind our back, as by a program that a
     strategy starts, goes to stderr.
@@ -99,8 +107,8 @@ def _kept_for_results(stdout: TextIO) -> TextIO:
     stdout.flush()
     results = os.dup(stdout.fileno())
     os.dup2(sys.__stderr__.fileno(), stdout.fileno())
-    buffering = 1 if stdout.line_buffering or stdout.write_through else -1
-    return os.fdopen(results, "w", buffering, encoding=stdout.encoding, errors=stdout.errors)
+    by_lines = stdout.line_buffering or stdout.write_through
+    return _Results(os.fdopen(results, "wb"), stdout.encoding, stdout.errors, line_buffering=by_lines)
 
 
 def _write_no_more(stdout: TextIO) -> None:

@@ -22,6 +22,10 @@ class Aside(io.StringIO):
             self._to.write(text)
         return len(text)
 
+    def leads_to(self, stream: TextIO) -> bool:
+        """Whether that is where it goes."""
+        return self._to is stream
+
     def flush(self) -> None:
         with suppress(OSError):
             self._to.flush()
@@ -33,13 +37,25 @@ def contained() -> Iterator[None]:
     machine's; where they go, nobody follows, as a run's files are named from where the command was given; and calls
     may nest as deep afterwards as before, as others need it.
     """
-    aside, depth = Aside(sys.stderr), sys.getrecursionlimit()
+    aside, depth = _aside(sys.stderr), sys.getrecursionlimit()
     try:
         with redirect_stdout(aside), redirect_stderr(aside), chdir("."):
             yield
     finally:
         if sys.getrecursionlimit() < depth:
             sys.setrecursionlimit(depth)
+
+
+_asides: list[Aside] = []
+"""All that there were. `print` of another thread may hold one without owning it (CPython's own does), so none is freed."""
+
+
+def _aside(to: TextIO) -> Aside:
+    if isinstance(to, Aside):
+        return to
+    if not _asides or not _asides[-1].leads_to(to):
+        _asides.append(Aside(to))
+    return _asides[-1]
 
 
 def back_to(folder: str) -> None:
