@@ -47,7 +47,7 @@ def contained() -> Iterator[None]:
 
 
 _asides: list[Aside] = []
-"""All that there were. `print` of another thread may hold one without owning it (CPython's own does), so none is freed."""
+"""All that there were, none ever freed: `print` in a thread uses a stream without owning it."""
 
 
 def _aside(to: TextIO) -> Aside:
