@@ -3,7 +3,9 @@
 import hashlib
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
+from operator import index
 from typing import Any
 
 import msgspec
@@ -214,6 +216,12 @@ def fingerprint(configuration: Mapping[str, Any]) -> str:
     return hashlib.sha256(_PLAIN.encode(configuration)).hexdigest()
 
 
-_PLAIN = msgspec.json.Encoder(
-    decimal_format="string", order="deterministic", enc_hook=lambda value: type(value).__name__
-)
+def _told(value: object) -> int | float | str:
+    """A number of a library's own kind, such as numpy's, as Python's; anything else by the name of its type."""
+    for number in (index, float):
+        with suppress(Exception):
+            return number(value)  # type: ignore[arg-type]  # it is asked, and may refuse
+    return type(value).__name__
+
+
+_PLAIN = msgspec.json.Encoder(decimal_format="string", order="deterministic", enc_hook=_told)

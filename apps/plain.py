@@ -79,6 +79,8 @@ def _told(value: object) -> str:
         return f"<{kind.__name__}>"
     try:
         text = repr(value)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # it is the strategy's own
         return f"<{kind.__name__}>"
     return f"<{kind.__name__}>" if " at 0x" in text else text[:_TEXT_MAX]

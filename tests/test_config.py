@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from apps.config import RunConfig, as_json, currency_of, from_json, settle
@@ -380,6 +381,14 @@ def test_a_value_that_json_does_not_know_is_taken_from_the_module_again() -> Non
     config = settled(strategies=strategies, overrides=["dip.size=5"])
 
     assert from_json(as_json(config), strategies).desks["dip"].config == {"price": print, "size": 5.0}
+
+
+def test_numbers_of_numpys_are_numbers_in_the_manifest() -> None:
+    strategies = [a_file(size=np.float32(0.5), levels=[np.int64(3)], price=np.float64(2.5))]
+
+    written = as_json(settled(strategies=strategies))["desks"]["dip"]["config"]
+
+    assert written == {"size": 0.5, "levels": [3], "price": 2.5}
 
 
 def test_a_config_that_no_manifest_could_hold_is_refused() -> None:
