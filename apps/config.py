@@ -181,6 +181,8 @@ def _fitting(target: str, value: Any, own: Mapping[str, Any]) -> Any:
         return float(value)
     if isinstance(before, int) and not isinstance(before, bool) and isinstance(value, float):
         return value
+    if isinstance(before, Decimal) and isinstance(value, int | float) and not isinstance(value, bool):
+        return Decimal(str(value))
     if isinstance(before, list | tuple) and isinstance(value, list):
         return type(before)(value)
     raise UserProblem(
@@ -206,9 +208,16 @@ def from_json(values: Mapping[str, Any], strategies: Sequence[StrategyFile]) -> 
         name, own = strategy.strategy.name, dict(strategy.strategy.config)
         for key, value in written.desks[name].config.items():
             if key not in own or msgspec.json.decode(_PLAIN.encode(own[key])) != value:
-                own[key] = tuple(value) if isinstance(own.get(key), tuple) and isinstance(value, list) else value
+                own[key] = _as_before(value, own.get(key))
         desks[name] = msgspec.structs.replace(written.desks[name], config=own)
     return msgspec.structs.replace(written, desks=desks)
+
+
+def _as_before(value: Any, before: object) -> Any:
+    """A written value as the kind of thing that CONFIG has there, where JSON has no such kind."""
+    if isinstance(before, tuple) and isinstance(value, list):
+        return tuple(value)
+    return Decimal(value) if isinstance(before, Decimal) and isinstance(value, str) else value
 
 
 def fingerprint(configuration: Mapping[str, Any]) -> str:

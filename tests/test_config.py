@@ -210,6 +210,8 @@ def test_the_file_may_name_the_currency(toml: Toml) -> None:
         ((1, 2), "[3]", (3,)),
         ({"a": 1}, "{b = 2}", {"b": 2}),
         (None, "7", 7),
+        (Decimal("1.10"), "3", Decimal(3)),
+        (Decimal("1.10"), "0.1", Decimal("0.1")),
     ],
 )
 def test_a_value_is_read_as_the_kind_of_thing_that_stood_there(before: Any, text: str, after: Any) -> None:
@@ -364,12 +366,12 @@ def test_a_file_that_is_not_text_is_a_mistake(tmp_path: Path) -> None:
 
 
 def test_a_run_reads_back_the_configuration_that_it_wrote() -> None:
-    strategies = [a_file(size=20.0, levels=(1, 2), names=["a"], limit=None, is_on=True)]
+    strategies = [a_file(size=20.0, levels=(1, 2), names=["a"], limit=None, is_on=True, fee=Decimal("1.1"))]
     file = ConfigFile(
         risk=RiskFile(max_position=5, cooldown_s=2),
         execution={"kraken": ExecutionFile(instruments={"BTC/USD": InstrumentFile(tick_size=0.1)}, jitter_ms=1)},
     )
-    config = settled(file, strategies, overrides=["dip.levels=[3]"], capital="0.1")
+    config = settled(file, strategies, overrides=["dip.levels=[3]", "dip.fee=0.25"], capital="0.1")
 
     written = msgspec.json.decode(msgspec.json.encode(as_json(config)))
 
