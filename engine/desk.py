@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from decimal import Decimal
 from operator import index
 from typing import Any, Protocol, SupportsFloat, SupportsIndex
@@ -266,7 +267,7 @@ class Desk:
         correlation_id = f"{self.name}-s{portfolio.signals + 1}"
         try:
             plain = is_plain(signal)
-            signal = _in_plain_words(signal, plain)
+            signal = _in_plain_numbers(_in_plain_words(signal, plain), plain)
             raised = self._raised(signal, plain, correlation_id, at)
         except KeyboardInterrupt:
             raise
@@ -493,6 +494,22 @@ def _in_plain_words(signal: Signal, plain: bool) -> Signal:
             texts = {name: str.__str__(word) for name, word in known.items() if word is not None}
             return msgspec.structs.replace(signal, **texts)
     return signal
+
+
+_NUMBERS = ("size", "price", "limit_price", "stop_price", "stop_loss", "take_profit", "trail_bps", "expires_at")
+
+
+def _in_plain_numbers(signal: Signal, plain: bool) -> Signal:
+    """The signal with numbers of a library's own kind, such as numpy's, as Python's."""
+    if plain and type(signal.size) is float:
+        return signal
+    changed = {}
+    for name in _NUMBERS:
+        value = getattr(signal, name)
+        if value is not None and not isinstance(value, int | float | Decimal | str):
+            with suppress(TypeError, ValueError):  # what is no number is refused as such
+                changed[name] = _plain_value(value)
+    return msgspec.structs.replace(signal, **changed) if changed else signal
 
 
 def _with_terms(raised: events.SignalRaised, signal: Signal) -> events.SignalRaised:

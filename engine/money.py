@@ -108,4 +108,9 @@ def is_number(value: object) -> bool:
     """Whether `value` is a finite real number a strategy may hand us (not a bool)."""
     if type(value) is float:
         return math.isfinite(value)
-    return isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float | Decimal) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except (OverflowError, ValueError):  # a whole number beyond all floats, a signaling NaN
+        return False

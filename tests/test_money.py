@@ -131,6 +131,8 @@ def test_the_threads_context_changes_nothing() -> None:
         ("1", False),
         (None, False),
         (float("nan"), False),
+        (10**400, False),
+        (Decimal("sNaN"), False),
         (1j, False),
     ],
 )
