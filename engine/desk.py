@@ -39,7 +39,25 @@ def _plain_value(value: object) -> str | int | float:
     raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
 
 
-_to_json = msgspec.json.Encoder(order="deterministic", enc_hook=_plain_value).encode
+_encode = msgspec.json.Encoder(order="deterministic", enc_hook=_plain_value).encode
+
+
+def _to_json(what: str, value: object) -> str:
+    """A strategy's value for the ledger; keys become text. Raises Nonsense where JSON cannot hold it."""
+    try:
+        try:
+            return _encode(value).decode()
+        except TypeError:  # it may be for its keys alone
+            return _encode(_with_text_keys(value)).decode()
+    except (TypeError, ValueError) as error:
+        raise Nonsense(f"{what} that JSON cannot hold: {error}") from error
+
+
+def _with_text_keys(value: object) -> object:
+    """Numbers as keys written out: averages are often kept by their length."""
+    if isinstance(value, dict):
+        return {str(_plain_value(key)): _with_text_keys(item) for key, item in value.items()}
+    return [*map(_with_text_keys, value)] if isinstance(value, list | tuple) else value
 
 
 class Asked(Protocol):
@@ -309,7 +327,7 @@ class Desk:
             order_type=signal.order_type,
             time_in_force=signal.time_in_force,
             reason=signal.reason,
-            indicators=_to_json(indicators).decode() if indicators else None,
+            indicators=_to_json("state['indicators']", indicators) if indicators else None,
         )
         return raised if plain else _with_terms(raised, signal)
 
@@ -529,7 +547,7 @@ def _with_terms(raised: events.SignalRaised, signal: Signal) -> events.SignalRai
         post_only=bool(signal.post_only),
         reduce_only=bool(signal.reduce_only),
         order_id=signal.order_id,
-        metadata=_to_json(metadata).decode() if metadata else None,
+        metadata=_to_json("a Signal with metadata", metadata) if metadata else None,
     )
 
 

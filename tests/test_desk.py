@@ -258,6 +258,38 @@ def test_every_number_of_a_signal_may_be_numpys(kind: Any) -> None:
     assert raised(theirs) == raised(ours)
 
 
+def shown(indicators: object) -> list[Event]:
+    """What comes of a signal with these indicators."""
+
+    def generate_signal(data: Any, config: Any, state: dict[str, Any]) -> Signal:
+        state["indicators"] = indicators
+        return buy("10 USD")
+
+    return a_market(a_desk(generate_signal))
+
+
+@pytest.mark.parametrize(
+    ("indicators", "text"),
+    [
+        ({"b": 1.5, "a": None}, '{"a":null,"b":1.5}'),
+        ({50: 2.5, 20: 1.5}, '{"20":1.5,"50":2.5}'),
+        ({"ema": {20: np.float64(1.5)}}, '{"ema":{"20":1.5}}'),
+        ({"gap": float("nan")}, '{"gap":null}'),
+        ([1, 2], "[1,2]"),
+        ({}, None),
+    ],
+)
+def test_indicators_are_json_whose_keys_are_text(indicators: object, text: str | None) -> None:
+    assert [event.indicators for event in only(shown(indicators), SignalRaised)][:1] == [text]
+
+
+@pytest.mark.parametrize("indicators", [{"a": object()}, {"a": print}, {(1, 2): 3}, {"\ud800": 1}])
+def test_indicators_that_json_cannot_hold_are_told_as_such(indicators: object) -> None:
+    failed = the(shown(indicators), StrategyFailed)
+
+    assert failed.detail.startswith("state['indicators'] that JSON cannot hold: ")
+
+
 # -- hooks ------------------------------------------------------------------------------------------------------
 
 
