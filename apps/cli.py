@@ -1,5 +1,6 @@
 """The console script: the commands by name, and what their mistakes look like."""
 
+import atexit
 import errno
 import gc
 import io
@@ -108,7 +109,9 @@ def _kept_for_results(stdout: TextIO) -> TextIO:
     results = os.dup(stdout.fileno())
     os.dup2(sys.__stderr__.fileno(), stdout.fileno())
     by_lines = stdout.line_buffering or stdout.write_through
-    return _Results(os.fdopen(results, "wb"), stdout.encoding, stdout.errors, line_buffering=by_lines)
+    stream = _Results(os.fdopen(results, "wb"), stdout.encoding, stdout.errors, line_buffering=by_lines)
+    atexit.register(stream.close)
+    return stream
 
 
 def _write_no_more(stdout: TextIO) -> None:

@@ -348,6 +348,10 @@ def test_a_name_that_is_no_text_is_a_mistake(place: Place) -> None:
     assert (answer.code, answer.err) == (2, "wspt: tape\\udcff.parquet: expected a name in UTF-8, found other bytes\n")
 
 
+def test_a_command_leaves_nothing_open_that_python_would_warn_of(place: Place, tape: Path) -> None:
+    assert place.spawn("inspect", tape, PYTHONWARNINGS="default").err == ""
+
+
 def test_a_closed_stdout_is_nothing_to_fail_on(tape: Path) -> None:
     done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *WSPT, "inspect", str(tape)], capture_output=True, check=False)
 
